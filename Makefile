@@ -1,0 +1,63 @@
+# make run       build, install and start the gateway with a few simulated partners
+# make test      build, install and pass the tests
+# make build     compile what changed of the native core
+# make bench     measure (takes minutes)
+# make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
+# make lint      ruff and mypy
+# make clean     remove what was built; make distclean: the virtual environment too
+#
+# Needs python3 (3.11 or newer) with venv and headers, gcc and make. Everything that is installed
+# goes to .venv; its stamps keep a second run from asking the network for anything.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test build bench sanitize lint clean distclean
+
+run: build
+	$(VENV)/bin/ztmon serve --demo
+
+test: build $(VENV)/stamp-test
+	$(PY) -m pytest
+
+build: $(VENV)/stamp-install
+	ZTMON_STRICT=1 $(PY) setup.py -q build_ext --inplace
+
+bench: build $(VENV)/stamp-test
+	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-json=build/bench.json
+
+# The interpreter itself is not built with the sanitizer, so its runtime comes first by preload;
+# leaks are not looked for, for CPython keeps memory on purpose until it ends.
+sanitize: $(VENV)/stamp-test
+	ZTMON_SANITIZE=1 $(PY) setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
+	$(PY) -m pytest -m "not whole_tree" -p no:cacheprovider
+
+lint: $(VENV)/stamp-test
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+clean:
+	rm -rf build dist src/*.egg-info src/ztcore/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find src adapters tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(VENV)/stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit("ztmon needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "setuptools>=77" "Cython>=3.3" wheel
+	@touch $@
+
+$(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
+	$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/stamp-test: $(VENV)/stamp-install
+	$(PIP) install "ztmon[test]"
+	@touch $@

@@ -1,0 +1,193 @@
+# Who gets a row: a newcomer takes a free one, or that of the least worthy stranger who is worth
+# less than the newcomer's own calls so far (TinyLFU: Einziger, Friedman, Manes 2017).
+#
+# Worth is the number of events, halved for each day of silence. Made-up names that call once or
+# twice can only displace each other.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ztcore.atomic cimport word_add, word_load, word_store, word_swap, zt_yield
+from ztcore.row cimport NO_PIN, ROW_KEEP, ROW_NAME_HASHED, Row
+from ztcore.table cimport (APPS, APP_LENGTH, COUNT_ADMITTED, COUNT_EVENTS_GONE, COUNT_EVICTED,
+                           COUNT_HASHED_APPS, COUNT_LONG_NAMES, Header, ROW_OWNED, Table, WAYS,
+                           table_bucket, table_find, table_other)
+from ztcore.times cimport DAY_NS
+
+cdef enum:
+    NAME_LENGTH = 64
+
+cdef struct Name:               # a partner's name as text, or nothing where it is not at hand
+    const unsigned char *partner
+    uint32_t length
+    uint16_t app                # index
+
+cdef inline void row_own(Row *row) noexcept nogil:
+    """Become the row's only writer. Waits for a thread of this process at most."""
+    cdef uint64_t seen = word_load(&row.word)
+    while seen & ROW_OWNED or not word_swap(&row.word, &seen, seen | ROW_OWNED):
+        if seen & ROW_OWNED:
+            zt_yield()
+            seen = word_load(&row.word)
+
+cdef inline void row_free(Row *row) noexcept nogil:
+    """Release: what was written is visible to the next owner. The version moves on."""
+    word_store(&row.word, (row.word & ~<uint64_t>ROW_OWNED) + 1)
+
+cdef inline uint32_t sketch_add(const Table *t, uint64_t key) noexcept nogil:
+    """Count a call of somebody without a row; how many there were so far, at most 255. All counts
+    are halved when there are eight for each counter, so that old floods fade."""
+    cdef Header *h = t.header
+    cdef uint64_t mask = h.sketch_size - 1, i
+    cdef uint8_t *a = &t.sketch[key & mask]
+    cdef uint8_t *b = &t.sketch[(key >> 32) & mask]
+    cdef uint8_t low = a[0] if a[0] < b[0] else b[0]
+    if low < 255:
+        if a[0] == low:
+            a[0] += 1
+        if b[0] == low and b != a:
+            b[0] += 1
+    h.sketch_added += 1
+    if h.sketch_added >= h.sketch_size * 8:
+        for i in range(h.sketch_size):
+            t.sketch[i] >>= 1
+        h.sketch_added = 0
+    return low + 1
+
+cdef inline bint row_evictable(const Row *row) noexcept nogil:
+    return row.level == 0 and row.pin_level == NO_PIN and not row.flags & ROW_KEEP
+
+cdef inline uint64_t row_worth(const Row *row, int64_t now) noexcept nogil:
+    cdef int64_t idle = now - row.last_seen
+    cdef int64_t days = idle // DAY_NS if idle > 0 else 0
+    return row.events >> days if days < 63 else 0
+
+cdef inline void row_clear(const Table *t, Row *row) noexcept nogil:
+    """Empty an owned row: the decision first, so that no reader sees a level without a partner."""
+    cdef uint64_t *key = &t.keys[<uint64_t>(row - t.rows)]
+    word_store(&row.decision, 0)
+    word_add(&t.header.counter[COUNT_EVENTS_GONE], row.events)
+    word_store(key, 0)
+    word_store(&row.key, 0)
+    memset(<char *>row + sizeof(uint64_t), 0, sizeof(Row) - sizeof(uint64_t))
+    row.pin_level = NO_PIN
+    row.max_action = 4
+    word_add(&t.header.occupied, <uint64_t>-1)
+
+cdef inline Row *bucket_victim(const Table *t, uint64_t first, uint64_t other, int64_t now, uint64_t worth) noexcept nogil:
+    """A free row of the two buckets, in the emptier one, else the least worthy that is worth less
+    than `worth`; NULL where there is none."""
+    cdef Row *row
+    cdef Row *least = NULL
+    cdef Row *free[2]
+    cdef int frees[2]
+    cdef uint64_t bucket, least_worth = worth, w
+    cdef int i, j
+    for i in range(2):
+        bucket = first if i == 0 else other
+        free[i] = NULL
+        frees[i] = 0
+        for j in range(WAYS):
+            row = t.rows + bucket * WAYS + j
+            if t.keys[bucket * WAYS + j] == 0:
+                free[i] = row
+                frees[i] += 1
+            elif row_evictable(row):
+                w = row_worth(row, now)
+                if w < least_worth:
+                    least_worth = w
+                    least = row
+    if frees[0] or frees[1]:
+        return free[0] if frees[0] >= frees[1] else free[1]
+    return least
+
+cdef inline bint bucket_own(const Table *t, uint64_t bucket) noexcept nogil:
+    """Try to own a bucket; give up after a bounded number of tries."""
+    cdef uint64_t free
+    cdef int i
+    for i in range(64):
+        free = 0
+        if word_swap(&t.bucket_words[bucket], &free, 1):
+            return True
+        zt_yield()
+    return False
+
+cdef inline void row_name(const Table *t, Row *row, const Name *name) noexcept nogil:
+    row.app = name.app
+    if name.partner == NULL or name.length > NAME_LENGTH:
+        row.flags |= ROW_NAME_HASHED
+        if name.partner != NULL:
+            word_add(&t.header.counter[COUNT_LONG_NAMES], 1)
+        return
+    row.name_length = <uint8_t>name.length
+    memcpy(row.name, name.partner, name.length)
+
+cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Name *name, bint must) noexcept nogil:
+    """A row for a new partner, NULL where there is none to be had. `must`: a person wants it, so
+    anybody evictable makes room."""
+    cdef uint64_t first = table_bucket(t, key), other = table_other(t, key), low, high
+    cdef Row *row = NULL
+    cdef uint64_t worth = <uint64_t>-1 if must else sketch_add(t, key)
+    low, high = (first, other) if first < other else (other, first)
+    if not bucket_own(t, low):
+        return NULL
+    if low == high or bucket_own(t, high):
+        row = table_find(t, key)
+        if row == NULL:
+            row = bucket_victim(t, first, other, now, worth)
+            if row != NULL:
+                row_own(row)
+                if row.key:
+                    row_clear(t, row)
+                    word_add(&t.header.counter[COUNT_EVICTED], 1)
+                row.pin_level = NO_PIN
+                row.max_action = 4
+                row_name(t, row, name)
+                word_store(&row.key, key)
+                word_store(&t.keys[<uint64_t>(row - t.rows)], key)
+                row_free(row)
+                word_add(&t.header.counter[COUNT_ADMITTED], 1)
+                word_add(&t.header.occupied, 1)
+        if low != high:
+            word_store(&t.bucket_words[high], 0)
+    word_store(&t.bucket_words[low], 0)
+    return row
+
+cdef inline Row *table_own(const Table *t, uint64_t key, int64_t now, const Name *name, bint must) noexcept nogil:
+    """The partner's row, owned by the caller; NULL where it has none and gets none."""
+    cdef Row *row
+    cdef int i
+    for i in range(8):
+        row = table_find(t, key)
+        if row == NULL:
+            row = table_admit(t, key, now, name, must)
+            if row == NULL:
+                return NULL
+        row_own(row)
+        if row.key == key:      # eviction may have been faster
+            return row
+        row_free(row)
+    return NULL
+
+cdef inline uint16_t app_index(const Table *t, uint64_t key, const unsigned char *name, size_t length) noexcept nogil:
+    """Where an application's name stands; 0 where the list is full or the name too long, which
+    leaves the partners apart (their keys have the name in them) but the name unshown."""
+    cdef Header *h = t.header
+    cdef uint64_t i, free = 0
+    for i in range(1, h.apps):
+        if h.app[i].key == key:
+            return <uint16_t>i
+    if length >= APP_LENGTH or h.apps >= APPS:
+        word_add(&h.counter[COUNT_HASHED_APPS], 1)
+        return 0
+    while not word_swap(&h.apps_word, &free, 1):
+        free = 0
+        zt_yield()
+    i = h.apps
+    if i < APPS:
+        h.app[i].length = <uint8_t>length
+        memcpy(h.app[i].name, name, length)
+        h.app[i].key = key
+        word_store(&h.apps, i + 1)
+    word_store(&h.apps_word, 0)
+    return <uint16_t>i if i < APPS else 0

@@ -1,0 +1,60 @@
+/* Atomic operations on 64-bit words that may lie in memory shared between processes. */
+#ifndef ZT_ATOMIC_H
+#define ZT_ATOMIC_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+
+/* Acquire: what the word's releaser wrote before is visible after. */
+static inline uint64_t word_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+/* Relaxed: for counters and hints whose order against other memory does not matter. */
+static inline uint64_t word_peek(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+/* Release: pairs with word_load and with the acquire of word_swap. */
+static inline void word_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+/* Compare-and-swap, acquire and release on success; *expected is refreshed on failure. */
+static inline int word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted)
+{
+    return __atomic_compare_exchange_n(word, expected, wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+static inline uint64_t word_add(uint64_t *word, uint64_t n) { return __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
+static inline void fence_acquire(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+static inline void fence_release(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
+#define zt_prefetch(p) __builtin_prefetch((p), 1)
+#define zt_likely(x) __builtin_expect(!!(x), 1)
+#define zt_unlikely(x) __builtin_expect(!!(x), 0)
+#define zt_ctz(x) __builtin_ctz(x)
+
+#elif defined(_MSC_VER)
+
+#include <intrin.h>
+static __forceinline uint64_t word_load(const uint64_t *word) { uint64_t v = *(volatile const uint64_t *)word; _ReadWriteBarrier(); return v; }
+static __forceinline uint64_t word_peek(const uint64_t *word) { return *(volatile const uint64_t *)word; }
+static __forceinline void word_store(uint64_t *word, uint64_t value) { _InterlockedExchange64((volatile __int64 *)word, (__int64)value); }
+static __forceinline int word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted)
+{
+    uint64_t seen = (uint64_t)_InterlockedCompareExchange64((volatile __int64 *)word, (__int64)wanted, (__int64)*expected);
+    int done = seen == *expected;
+    *expected = seen;
+    return done;
+}
+static __forceinline uint64_t word_add(uint64_t *word, uint64_t n) { return (uint64_t)_InterlockedExchangeAdd64((volatile __int64 *)word, (__int64)n); }
+static __forceinline void fence_acquire(void) { _ReadWriteBarrier(); }
+static __forceinline void fence_release(void) { _ReadWriteBarrier(); }
+static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&i, x); return (int)i; }
+#define zt_prefetch(p) ((void)(p))
+#define zt_likely(x) (x)
+#define zt_unlikely(x) (x)
+
+#else
+#error "ztmon needs GCC, Clang or MSVC"
+#endif
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+#define zt_yield() sched_yield()
+#else
+#define zt_yield() ((void)0)
+#endif
+
+#endif

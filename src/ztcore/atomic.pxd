@@ -1,0 +1,15 @@
+from libc.stdint cimport uint64_t
+
+cdef extern from "atomic.h" nogil:
+    uint64_t word_load(const uint64_t *word) noexcept
+    uint64_t word_peek(const uint64_t *word) noexcept
+    void word_store(uint64_t *word, uint64_t value) noexcept
+    bint word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted) noexcept
+    uint64_t word_add(uint64_t *word, uint64_t n) noexcept
+    void fence_acquire() noexcept
+    void fence_release() noexcept
+    void zt_prefetch(const void *p) noexcept
+    bint zt_likely(bint x) noexcept
+    bint zt_unlikely(bint x) noexcept
+    int zt_ctz(unsigned int x) noexcept
+    void zt_yield() noexcept

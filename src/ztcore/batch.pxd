@@ -1,0 +1,98 @@
+# Many events at once: rows are fetched ahead, so that one event's misses hide behind others' work.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from ztcore.action cimport decision_level
+from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
+from ztcore.atomic cimport word_add, zt_prefetch
+from ztcore.clean cimport event_clean, timestamp_clean
+from ztcore.event cimport Event
+from ztcore.hash cimport SipKey
+from ztcore.keys cimport app_hash
+from ztcore.observe cimport observe
+from ztcore.row cimport Row
+from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, WAYS, table_bucket, table_find,
+                           table_other)
+from ztcore.verdict cimport Verdict
+
+cdef enum:
+    BUCKETS_AHEAD = 16
+    ROWS_AHEAD = 8
+
+cdef inline void row_prefetch(const Row *row) noexcept nogil:
+    """The lines that every event touches."""
+    cdef const char *at = <const char *>row
+    zt_prefetch(at)
+    zt_prefetch(at + 64)
+    zt_prefetch(at + 128)
+    zt_prefetch(at + 192)
+    zt_prefetch(at + 256)
+
+cdef inline void batch_name(const Table *t, const SipKey *key, const Event *e, const unsigned char *names,
+                            uint64_t size, Name *out) noexcept nogil:
+    """The event's name record, or nothing where it has none or the record is cut off."""
+    cdef uint64_t at = e.name
+    cdef uint64_t app, app_length
+    out.partner = NULL
+    out.length = 0
+    out.app = 0
+    if at == 0 or at > size:
+        return
+    app_length = names[at - 1]
+    app = at
+    at += app_length
+    if at >= size or at + 1 + names[at] > size:
+        return
+    out.app = app_index(t, app_hash(key, names + app, app_length), names + app, app_length)
+    out.partner = names + at + 1
+    out.length = names[at]
+
+cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *events, uint64_t n,
+                           const unsigned char *names, uint64_t size, uint8_t *levels) noexcept nogil:
+    """Observe them all; how many found a row."""
+    cdef Row *ahead[ROWS_AHEAD]
+    cdef Row *row
+    cdef Event e
+    cdef Verdict v
+    cdef Name name
+    cdef uint64_t i, other, taken = 0
+    for i in range(n if n < ROWS_AHEAD else ROWS_AHEAD):
+        ahead[i] = table_find(t, events[i].partner) if events[i].partner else NULL
+    for i in range(n):
+        e = events[i]
+        row = ahead[i % ROWS_AHEAD]
+        if i + BUCKETS_AHEAD < n:
+            other = events[i + BUCKETS_AHEAD].partner
+            zt_prefetch(t.keys + table_bucket(t, other) * WAYS)
+            zt_prefetch(t.keys + table_other(t, other) * WAYS)
+        if i + ROWS_AHEAD < n:
+            other = events[i + ROWS_AHEAD].partner
+            ahead[i % ROWS_AHEAD] = table_find(t, other) if other else NULL
+            if ahead[i % ROWS_AHEAD] != NULL:
+                row_prefetch(ahead[i % ROWS_AHEAD])
+        if levels != NULL:
+            levels[i] = 0
+        if e.partner == 0:
+            word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
+            continue
+        event_clean(t.header, &e)
+        if row != NULL:
+            row_own(row)
+            if row.key != e.partner:
+                row_free(row)
+                row = NULL
+        if row == NULL:
+            batch_name(t, key, &e, names, size, &name)
+            row = table_own(t, e.partner, e.timestamp if e.timestamp > 0 else t.header.clock, &name, False)
+            if row == NULL:
+                word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
+                continue
+        e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+        observe(t, row, &e, &v)
+        if e.timestamp > t.header.clock:
+            t.header.clock = e.timestamp
+        if levels != NULL:
+            levels[i] = <uint8_t>decision_level(row.decision)
+        row_free(row)
+        taken += 1
+    return taken

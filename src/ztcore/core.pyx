@@ -1,0 +1,413 @@
+"""The door to the native core: memory, and the calls that happen for every request.
+
+    observe -> Event -> row of the table -> learning, signals, verdict, level -> Decision
+
+Everything below this file is inline and never touches Python. What people do to partners, and
+how they read them, is in engine.pyx.
+"""
+
+cimport cython
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.time cimport time as wall_clock
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import mmap
+import os
+
+import numpy as np
+
+from ztcore.levels import SIGNALS
+from ztcore.layout import EVENT, ROW, TRANSITION
+
+from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING,
+                            DECISION_MACHINE, DECISION_PINNED, action_changed, action_next,
+                            action_settle, action_to, decision_due, decision_level, decision_score,
+                            effective, enforced)
+from ztcore.admit cimport (Name, NAME_LENGTH, app_index, bucket_own, row_clear, row_free, row_own,
+                           table_own)
+from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
+from ztcore.atomic cimport (fence_acquire, word_add, word_load, word_peek, zt_likely, zt_unlikely)
+from ztcore.batch cimport batch, row_prefetch
+from ztcore.block cimport block_attach, block_init, block_plan
+from ztcore.clean cimport event_clean, timestamp_clean
+from ztcore.decision cimport CALM, Decision
+from ztcore.event cimport EVENT_SUSPICIOUS, Event
+from ztcore.hash cimport SipKey
+from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
+from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
+from ztcore.names cimport names_know, names_learn, names_text
+from ztcore.observe cimport observe
+from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
+from ztcore.policy cimport Policy
+from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
+from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, COUNTERS_ALL, Header, Table, WAYS,
+                           table_bucket, table_find, table_other)
+from ztcore.throttle cimport throttle_wait
+from ztcore.verdict cimport Verdict
+from ztcore.times cimport SECOND_NS
+
+cdef enum:
+    SEGMENTS = 4096             # path segments whose text may be kept
+    AHEAD = 8                   # rows fetched ahead in a batch
+
+cdef str _DEFAULT = "default"
+cdef str _GET = "GET"
+
+cdef inline int64_t clock_now() noexcept:
+    return <int64_t>(wall_clock() * 1e9)
+
+
+cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bint take):
+    """The Decision of a row that something is known of. v: of this event, or NULL at a check."""
+    cdef uint64_t word = word_load(&row.decision)
+    cdef int level = decision_level(word)
+    cdef Decision d = Decision.__new__(Decision)
+    cdef int64_t until
+    d.level = level
+    d.score = decision_score(word)
+    d.enforced = enforced(&t.header.policy, word)
+    d.retry_after = 0.0
+    if v != NULL and v.n:
+        d.whys = v.n
+        memcpy(d.why, v.why, sizeof(v.why))
+    else:
+        d.whys = row.whys if level else 0
+        memcpy(d.why, row.why, sizeof(row.why))
+    if d.enforced:
+        if level == 2:
+            d.retry_after = throttle_wait(row, now, take) * 1e-9
+            d.enforced = d.retry_after > 0.0
+        else:
+            until = row.pin_until if word & DECISION_PINNED else row.until
+            if now < until < INT64_MAX:
+                d.retry_after = (until - now) * 1e-9
+    return d
+
+
+cdef class Core:
+    """A fixed-size table of partners and all that is known of them.
+
+    capacity: how many partners are remembered at once (1..16,777,216); memory is reserved for all
+    of them and used as they come. hash_key: 16 bytes that key every hash; None draws one.
+    Raises ValueError for what is out of range, MemoryError where there is not enough memory.
+    """
+
+    def __cinit__(self, capacity=65536, hash_key=None, **settings):
+        cdef Header plan
+        cdef unsigned char[::1] view
+        if not isinstance(capacity, int) or not 1 <= capacity <= 1 << 24:
+            raise ValueError(f"capacity is {capacity!r}; allowed is a whole number from 1 to {1 << 24}")
+        if hash_key is None:
+            hash_key = os.urandom(16)
+        if not isinstance(hash_key, bytes) or len(hash_key) != 16:
+            raise ValueError("hash_key must be 16 bytes")
+        sip_key_load(&self.key, <const unsigned char *><const char *>hash_key)
+        memset(&plan, 0, sizeof(plan))
+        block_plan(&plan, capacity, SEGMENTS)
+        try:
+            self.block = mmap.mmap(-1, plan.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"{plan.size:,} bytes for capacity={capacity:,}: {error}") from error
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            try:
+                self.block.madvise(mmap.MADV_HUGEPAGE)
+            except OSError:
+                pass                # not on this kernel; only slower
+        view = self.block
+        block_init(<Header *>&view[0], &plan, SEGMENTS)
+        block_attach(&self.table, <Header *>&view[0])
+        self.capacity = capacity
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(ENDPOINT_CACHE):
+            if self.endpoints[i].text != NULL:
+                Py_DECREF(<object>self.endpoints[i].text)
+        for i in range(APP_CACHE):
+            if self.apps[i].text != NULL:
+                Py_DECREF(<object>self.apps[i].text)
+        self.forget_names()
+
+    # -- who and where ---------------------------------------------------------------------
+
+    cdef CachedApp *app_of(self, object app) except NULL:
+        """The application's keys; looked up by identity first."""
+        cdef CachedApp *entry = &self.apps[(<uint64_t><void *>app >> 4) % APP_CACHE]
+        cdef Text text
+        if entry.text == <void *>app:
+            return entry
+        alive = text_of(app, "app", &text)
+        entry.hash = app_hash(&self.key, text.data, text.size)
+        app_key(&self.key, entry.hash, &entry.key)
+        entry.index = app_index(&self.table, entry.hash, text.data, text.size)
+        Py_INCREF(app)
+        if entry.text != NULL:
+            Py_DECREF(<object>entry.text)
+        entry.text = <void *>app
+        return entry
+
+    cdef uint64_t partner_of(self, object partner, object app, CachedApp **entry, Text *text) except? 0:
+        """The partner's key, 0 for an empty name."""
+        entry[0] = self.app_of(app)
+        alive = text_of(partner, "partner", text)
+        if text.size == 0:
+            return 0
+        return partner_key(&entry[0].key, text.data, text.size)
+
+    cdef int remember(self, CachedPartner *entry, object partner, object app) except -1:
+        """Put a pair of names into its place in the cache. Only exact str may stay: a subclass
+        could refer back to this object."""
+        cdef CachedApp *at
+        cdef Text text
+        cdef uint64_t key = self.partner_of(partner, app, &at, &text)
+        if entry.partner != NULL:
+            Py_DECREF(<object>entry.partner)
+            Py_DECREF(<object>entry.app)
+        Py_INCREF(partner)
+        Py_INCREF(app)
+        entry.partner = <void *>partner
+        entry.app = <void *>app
+        entry.key = key
+        entry.row = table_find(&self.table, key) if key else NULL
+        return 0
+
+    cdef void forget_names(self) noexcept:
+        """Let go of all cached names."""
+        cdef CachedPartner *entry
+        cdef int i
+        for i in range(1 << PARTNER_CACHE_BITS):
+            entry = &self.partners[i]
+            if entry.partner != NULL:
+                Py_DECREF(<object>entry.partner)
+                Py_DECREF(<object>entry.app)
+                entry.partner = entry.app = NULL
+
+    cdef bint place(self, Event *e, object endpoint, object method) except -1:
+        """Method, endpoint, object id and patterns; True where the path is new to the cache."""
+        cdef uint64_t at = <uint64_t><void *>endpoint
+        cdef CachedEndpoint *entry
+        cdef Text text
+        cdef Path path
+        if method is _GET:
+            e.method = 0
+        else:
+            alive_method = text_of(method, "method", &text)
+            e.method = <uint8_t>method_index(text.data, text.size)
+        entry = &self.endpoints[((at >> 4) ^ (at >> 12) ^ e.method) % ENDPOINT_CACHE]
+        if entry.text == <void *>endpoint and entry.method == e.method:
+            e.endpoint = entry.endpoint
+            return False
+        alive = text_of(endpoint, "endpoint", &text)
+        path_parse(&self.key, text.data, text.size, e.method, True, &path)
+        e.endpoint = path.endpoint
+        e.object_id = path.object_id
+        if path.flags & PATH_SUSPICIOUS:
+            e.flags |= EVENT_SUSPICIOUS
+        if path.flags & (PATH_HAS_ID | PATH_SUSPICIOUS) == 0:
+            Py_INCREF(endpoint)
+            if entry.text != NULL:
+                Py_DECREF(<object>entry.text)
+            entry.text = <void *>endpoint
+            entry.endpoint = path.endpoint
+            entry.method = e.method
+        return True
+
+    def partner_key(self, partner, app=_DEFAULT):
+        """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
+        cdef CachedApp *entry
+        cdef Text text
+        return self.partner_of(partner, app, &entry, &text)
+
+    def endpoint_key(self, endpoint, method=_GET):
+        """The 64-bit key of an endpoint's method and template."""
+        cdef Event e
+        self.place(&e, endpoint, method)
+        return e.endpoint
+
+    def source_key(self, source):
+        """The 64-bit key of a source address."""
+        cdef Text text
+        alive = text_of(source, "source", &text)
+        return source_key(&self.key, text.data, text.size)
+
+    # -- the hot path ----------------------------------------------------------------------
+
+    cdef inline CachedPartner *cached(self, object partner, object app) noexcept:
+        """Where the pair would stand in the cache, by the addresses of its objects."""
+        cdef uint64_t at = (<uint64_t><void *>partner ^ (<uint64_t><void *>app << 7)) * <uint64_t>0x9e3779b97f4a7c15
+        return &self.partners[at >> (64 - PARTNER_CACHE_BITS)]
+
+    cdef Row *find_or_admit(self, object partner, object app, const Event *e) except? NULL:
+        """The partner's row, owned, or NULL where there is none to be had."""
+        cdef CachedApp *entry
+        cdef Text text
+        cdef Name name
+        self.partner_of(partner, app, &entry, &text)
+        name.partner = text.data
+        name.length = <uint32_t>text.size
+        name.app = <uint16_t>entry.index
+        return table_own(&self.table, e.partner, e.timestamp if e.timestamp > 0 else self.table.header.clock, &name, False)
+
+    @cython.binding(False)
+    def observe(self, partner, endpoint, method=_GET, status=200, latency_ms=0.0, request_bytes=0,
+                response_bytes=0, source=None, app=_DEFAULT, timestamp=None, count=1):
+        """Take in one event and return the Decision it leads to.
+
+        partner, app: who, up to 64 and 47 bytes are kept as text; endpoint: raw path or route
+        template; method: "GET" ..; status: 100..599; latency_ms; request_bytes, response_bytes;
+        source: address, kept as a keyed hash; timestamp: seconds since the epoch, None: now;
+        count: how many such events this one stands for. Values that cannot be used are counted
+        in stats(); a wrong type raises TypeError.
+        """
+        cdef Event e
+        cdef Verdict v
+        cdef CachedPartner *who = self.cached(partner, app)
+        cdef const Table *t = &self.table
+        cdef Row *row = who.row
+        cdef Text text
+        if zt_unlikely(who.partner != <void *>partner or who.app != <void *>app):
+            self.remember(who, partner, app)
+            row = who.row
+        if row != NULL:
+            row_prefetch(row)
+        e.partner = who.key
+        e.object_id = 0
+        e.flags = 0
+        e.source = 0
+        self.place(&e, endpoint, method)
+        if source is not None:
+            alive = text_of(source, "source", &text)
+            e.source = source_key(&self.key, text.data, text.size)
+        e.status = status_of(status)
+        e.latency_ms = float_of(latency_ms, "latency_ms")
+        e.request_bytes = float_of(request_bytes, "request_bytes")
+        e.response_bytes = float_of(response_bytes, "response_bytes")
+        e.count = count_of(count)
+        e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+        if zt_unlikely(e.partner == 0):
+            word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
+            return CALM
+        event_clean(t.header, &e)
+        if row != NULL:
+            row_own(row)
+            if zt_unlikely(row.key != e.partner):
+                row_free(row)
+                row = NULL
+        if zt_unlikely(row == NULL):
+            row = who.row = self.find_or_admit(partner, app, &e)
+            if row == NULL:
+                word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
+                return CALM
+        e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+        observe(t, row, &e, &v)
+        if e.timestamp > t.header.clock:
+            t.header.clock = e.timestamp
+        if zt_unlikely(v.new_endpoint):
+            self.learn_name(&e, endpoint)
+        row_free(row)
+        if zt_likely(row.decision & DECISION_MACHINE == 0 and v.n == 0):
+            return CALM
+        return decide(t, row, &v, e.timestamp, False)
+
+    @cython.binding(False)
+    def check(self, partner, app=_DEFAULT, timestamp=None):
+        """The Decision in force. Takes a token where a throttle is enforced. timestamp: None: now."""
+        cdef CachedPartner *who = self.cached(partner, app)
+        cdef const Table *t = &self.table
+        cdef uint64_t key, word
+        cdef Row *row
+        cdef int64_t now
+        if zt_unlikely(who.partner != <void *>partner or who.app != <void *>app):
+            self.remember(who, partner, app)
+        key = who.key
+        row = who.row
+        if zt_unlikely(row == NULL or word_peek(&row.key) != key):
+            row = who.row = table_find(t, key) if key else NULL
+            if row == NULL:
+                if timestamp is not None:
+                    timestamp_of(timestamp, "timestamp")
+                return CALM
+        word = word_load(&row.decision)
+        if word & DECISION_MACHINE == 0 or word_peek(&row.key) != key:
+            if timestamp is not None:
+                timestamp_of(timestamp, "timestamp")
+            return CALM
+        now = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+        if decision_due(word) and now // SECOND_NS + 1 >= <int64_t>decision_due(word):
+            row_own(row)
+            if row.key == key:
+                action_settle(t, row, now)
+            row_free(row)
+            if row.key != key or row.decision & DECISION_MACHINE == 0:
+                return CALM
+        return decide(t, row, NULL, now, True)
+
+    def observe_batch(self, events, names=b"", decisions=None):
+        """Take in many events without the GIL; return how many found a row.
+
+        events: 1-d contiguous array of layout.EVENT, in time order per partner; names: records
+        [length of app][app][length of partner][partner], lengths of one byte, that event["name"]
+        points at (1 + offset); decisions: optional uint8 array as long as events, gets the level
+        after each event. Raises TypeError or ValueError for arrays of another kind.
+        """
+        cdef const unsigned char[::1] raw
+        cdef const unsigned char[::1] text = names
+        cdef unsigned char[::1] levels = None
+        cdef const Event *e
+        cdef const unsigned char *blob = &text[0] if len(text) else NULL
+        cdef uint64_t blob_size = len(text)
+        cdef uint64_t n, taken
+        cdef uint8_t *out = NULL
+        if not isinstance(events, np.ndarray) or events.dtype != EVENT:
+            raise TypeError(f"events must be a numpy array of ztcore.layout.EVENT, not {getattr(events, 'dtype', type(events).__name__)}")
+        if events.ndim != 1 or not events.flags.c_contiguous:
+            raise ValueError("events must be one-dimensional and contiguous")
+        n = len(events)
+        if decisions is not None:
+            levels = decisions
+            if <uint64_t>len(levels) != n:
+                raise ValueError(f"decisions has {len(levels)} places for {n} events")
+            if n:
+                out = &levels[0]
+        if n == 0:
+            return 0
+        raw = events.view(np.uint8)
+        e = <const Event *>&raw[0]
+        with nogil:
+            taken = batch(&self.table, &self.key, e, n, blob, blob_size, out)
+        return taken
+
+    cdef int learn_name(self, const Event *e, object endpoint) except -1:
+        """A partner met an endpoint that is new to it: its words may now be shown one day."""
+        cdef Text text
+        cdef Path path
+        alive = text_of(endpoint, "endpoint", &text)
+        path_parse(&self.key, text.data, text.size, e.method, False, &path)
+        names_learn(self.table.names, &self.key, &path, text.data, text.size, e.method, e.partner)
+        return 0
+
+    cdef Row *own(self, object partner, object app, int64_t now, bint create) except? NULL:
+        """The partner's row, owned by the caller, or NULL; made where `create` asks for it."""
+        cdef CachedApp *entry
+        cdef Text text
+        cdef Name name
+        cdef Row *row
+        cdef uint64_t key = self.partner_of(partner, app, &entry, &text)
+        if key == 0:
+            return NULL
+        if create:
+            name.partner = text.data
+            name.length = <uint32_t>text.size
+            name.app = <uint16_t>entry.index
+            row = table_own(&self.table, key, now, &name, True)
+            if row == NULL:
+                raise MemoryError(f"no row is free for partner {partner!r}: all that could hold it are under an action")
+            return row
+        row = table_find(&self.table, key)
+        if row != NULL:
+            row_own(row)
+            if row.key != key:
+                row_free(row)
+                row = NULL
+        return row

@@ -1,0 +1,12 @@
+from ztcore.verdict cimport REASONS, Why
+
+cdef class Decision:
+    cdef readonly int level
+    cdef readonly float score
+    cdef readonly bint enforced
+    cdef readonly double retry_after
+    cdef int whys
+    cdef Why why[REASONS]
+
+cdef Decision CALM
+cdef tuple reasons_of(const Why *why, int n)

@@ -1,0 +1,330 @@
+"""What people do to partners, and how they read them: pins, lists, restore, forget, rows, stats."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from ztcore.layout import ROW, TRANSITION
+
+from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
+                            action_next, action_settle, action_to, effective)
+from ztcore.admit cimport bucket_own, row_clear, row_free, row_own
+from ztcore.arguments cimport Text, text_of, timestamp_of
+from ztcore.atomic cimport word_peek, word_store, zt_yield
+from ztcore.core cimport Core
+from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
+from ztcore.names cimport names_know, names_text
+from ztcore.policy cimport Policy
+from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
+from ztcore.table cimport COUNTERS_ALL, Table, WAYS, table_bucket, table_find, table_other
+
+_COUNTERS = ("events_gone", "late", "turned_away", "admitted", "evicted", "rewound", "bad_timestamp",
+             "bad_status", "bad_latency_ms", "bad_request_bytes", "bad_response_bytes", "bad_count",
+             "bad_partner", "bad_method", "long_names", "hashed_apps")
+
+_POLICY = {
+    "shadow": True, "auto_throttle": True, "kill_switch": False,
+    "learning_hours": 24.0, "learning_events": 300,
+    "threshold_alert": 31.0, "threshold_throttle": 61.0, "threshold_quarantine": 81.0, "threshold_block": 96.0,
+    "max_requests_per_minute": None, "max_error_rate": None, "max_response_time_ms": None,
+    "suspicious_patterns": True, "hold_minutes": 15.0, "hold_strong_minutes": 60.0, "fall_minutes": 5.0,
+    "lateness_seconds": 120.0,
+}
+
+
+cdef int64_t _ns(double seconds) noexcept:
+    return <int64_t>(seconds * 1e9) if seconds < 9e9 else INT64_MAX
+
+
+cdef class Engine(Core):
+    """Core, with everything but the hot path. Settings as in configure()."""
+
+    cdef dict _settings
+
+    def __init__(self, capacity=65536, hash_key=None, **settings):
+        self._settings = dict(_POLICY)
+        self.configure(**settings)
+
+    # -- policy ----------------------------------------------------------------------------
+
+    def configure(self, **settings):
+        """Change any of: shadow, auto_throttle, kill_switch, learning_hours, learning_events,
+        threshold_alert, threshold_throttle, threshold_quarantine, threshold_block (score),
+        max_requests_per_minute, max_error_rate (0..1), max_response_time_ms (None: unset),
+        suspicious_patterns, hold_minutes, hold_strong_minutes, fall_minutes, lateness_seconds.
+        Takes effect with the next event. Raises TypeError for other names."""
+        cdef Policy *p = &self.table.header.policy
+        cdef int i
+        for name in settings:
+            if name not in _POLICY:
+                raise TypeError(f"configure() has no setting {name!r}; it has {', '.join(_POLICY)}")
+        s = self._settings = {**self._settings, **settings}
+        p.shadow = bool(s["shadow"])
+        p.auto_throttle = bool(s["auto_throttle"])
+        p.kill_switch = bool(s["kill_switch"])
+        p.patterns = bool(s["suspicious_patterns"])
+        p.learning = _ns(s["learning_hours"] * 3600.0)
+        p.burn_in = _ns(min(24.0, s["learning_hours"] / 2) * 3600.0)
+        p.learning_events = s["learning_events"]
+        p.threshold[0] = 0.0
+        for i, name in enumerate(("alert", "throttle", "quarantine", "block")):
+            p.threshold[i + 1] = s["threshold_" + name]
+        p.ceiling_requests = s["max_requests_per_minute"] or 0.0
+        p.ceiling_errors = s["max_error_rate"] or 0.0
+        p.ceiling_latency = s["max_response_time_ms"] or 0.0
+        p.ceilings = p.ceiling_requests + p.ceiling_errors + p.ceiling_latency > 0.0
+        p.hold[0] = 0
+        for i in range(1, 5):
+            p.hold[i] = _ns((s["hold_minutes"] if i < 3 else s["hold_strong_minutes"]) * 60.0)
+        p.fall = _ns(s["fall_minutes"] * 60.0)
+        p.lateness = _ns(s["lateness_seconds"])
+
+    @property
+    def settings(self):
+        """The settings in force, as configure() takes them."""
+        return dict(self._settings)
+
+    # -- what people do --------------------------------------------------------------------
+
+    def pin(self, partner, int level, double until, app="default", timestamp=None):
+        """Hold a partner at a level (0..4) until a time in seconds (inf: until unpinned)."""
+        cdef int64_t now = self.moment(timestamp)
+        if not 0 <= level <= 4:
+            raise ValueError(f"level is {level}; allowed are 0 (monitor) to 4 (block)")
+        cdef Row *row = self.own(partner, app, now, True)
+        if row == NULL:
+            raise ValueError("partner is empty; allowed is any other name")
+        cdef int before = effective(row)
+        row.pin_level = <uint8_t>level
+        row.pin_until = _ns(until)
+        row.flags |= ROW_KEEP
+        action_changed(&self.table, row, before, CAUSE_PIN, now)
+        row_free(row)
+
+    def unpin(self, partner, app="default", timestamp=None):
+        """Lift a pin; the score decides again. False where there was none."""
+        cdef int64_t now = self.moment(timestamp)
+        cdef Row *row = self.own(partner, app, now, False)
+        cdef bint pinned = row != NULL and row.pin_level != NO_PIN
+        cdef int before
+        if row != NULL:
+            before = effective(row)
+            row.pin_level = NO_PIN
+            if pinned:
+                action_changed(&self.table, row, before, CAUSE_PIN, now)
+            self.keep(row)
+            row_free(row)
+        return pinned
+
+    def allow(self, partner, bint on=True, app="default", timestamp=None):
+        """Put a partner on the allow list or take it off: scored, never acted on."""
+        cdef int64_t now = self.moment(timestamp)
+        cdef Row *row = self.own(partner, app, now, True)
+        if row == NULL:
+            raise ValueError("partner is empty; allowed is any other name")
+        cdef int before = effective(row)
+        row.flags = row.flags | ROW_ALLOWED if on else row.flags & ~ROW_ALLOWED
+        self.keep(row)
+        action_changed(&self.table, row, before, CAUSE_SETTING, now)
+        row_free(row)
+
+    def cap(self, partner, int level, app="default", timestamp=None):
+        """Bound the level a partner's score can reach (4: no bound)."""
+        cdef int64_t now = self.moment(timestamp)
+        if not 0 <= level <= 4:
+            raise ValueError(f"level is {level}; allowed are 0 (monitor) to 4 (block)")
+        cdef Row *row = self.own(partner, app, now, True)
+        if row == NULL:
+            raise ValueError("partner is empty; allowed is any other name")
+        cdef int before = effective(row)
+        row.max_action = <uint8_t>level
+        self.keep(row)
+        action_changed(&self.table, row, before, CAUSE_SETTING, now)
+        row_free(row)
+
+    def restore(self, partner, app="default", timestamp=None):
+        """End any action, pins too, and forgive the evidence. False for an unknown partner."""
+        return self.lower(partner, app, timestamp, CAUSE_RESTORE)
+
+    def reauthenticated(self, partner, app="default", timestamp=None):
+        """The application authenticated the partner anew: ends a quarantine. False where there is none."""
+        return self.lower(partner, app, timestamp, CAUSE_REAUTHENTICATED)
+
+    cdef bint lower(self, object partner, object app, object timestamp, int cause) except -1:
+        cdef int64_t now = self.moment(timestamp)
+        cdef Row *row = self.own(partner, app, now, False)
+        cdef int before, level
+        cdef bint done
+        if row == NULL:
+            return False
+        before = effective(row)
+        action_settle(&self.table, row, now)
+        done = cause == CAUSE_RESTORE
+        if done or row.pin_level == 3:
+            done = True
+            row.pin_level = NO_PIN
+        level = action_next(cause, row.level)
+        if level != row.level or cause == CAUSE_RESTORE:
+            done = True
+            row.whys = 0
+            action_to(&self.table.header.policy, row, level, now)
+        row.episode = 0
+        self.keep(row)
+        action_changed(&self.table, row, before, cause, now)
+        row_free(row)
+        return done
+
+    def forget(self, partner, app="default"):
+        """Erase all that is known of a partner. False where nothing was."""
+        cdef Row *row = self.own(partner, app, 0, False)
+        cdef uint64_t key, i
+        if row == NULL:
+            return False
+        key = row.key
+        self.forget_names()
+        row_clear(&self.table, row)
+        row_free(row)
+        journal_own(self.table.journal)
+        for i in range(JOURNAL_SIZE):
+            if self.table.journal.entry[i].partner == key:
+                memset(self.table.journal.entry[i].name, 0, 64)
+                self.table.journal.entry[i].name_length = 0
+                self.table.journal.entry[i].partner = 0
+        journal_free(self.table.journal)
+        return True
+
+    cdef void keep(self, Row *row) noexcept:
+        """A row with a person's setting is never evicted; one without may be again."""
+        if row.pin_level != NO_PIN or row.max_action != 4 or row.flags & ROW_ALLOWED:
+            row.flags |= ROW_KEEP
+        else:
+            row.flags &= <uint8_t>(0xff ^ ROW_KEEP)
+
+    cdef int64_t moment(self, object timestamp) except? -1:
+        if timestamp is None:
+            import time
+            return time.time_ns()
+        return timestamp_of(timestamp, "timestamp")
+
+    def advance(self, timestamp=None):
+        """Let everything happen that fell due by time until then (seconds; None: now)."""
+        cdef int64_t now = self.moment(timestamp)
+        cdef const Table *t = &self.table
+        cdef uint64_t i, bits, words = (t.header.rows + 63) // 64
+        cdef Row *row
+        cdef int bit
+        with nogil:
+            for i in range(words):
+                bits = word_peek(&t.active[i])
+                bit = 0
+                while bits:
+                    if bits & 1:
+                        row = t.rows + i * 64 + bit
+                        row_own(row)
+                        action_settle(t, row, now)
+                        row_free(row)
+                    bits >>= 1
+                    bit += 1
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def transitions(self):
+        """Take out all changes of level (and crossings of thresholds: `anomaly`) since the last
+        call: a 1-d array of layout.TRANSITION in the order they were written."""
+        cdef unsigned char[::1] raw
+        cdef uint64_t n, i
+        cdef Transition *out
+        journal_own(self.table.journal)
+        try:
+            n = self.table.journal.written - self.table.journal.read
+            found = np.zeros(n, TRANSITION)
+            if n:
+                raw = found.view(np.uint8)
+                out = <Transition *>&raw[0]
+                for i in range(n):
+                    out[i] = self.table.journal.entry[(self.table.journal.read + i) % JOURNAL_SIZE]
+                self.table.journal.read += n
+        finally:
+            journal_free(self.table.journal)
+        return found
+
+    def row(self, partner, app="default"):
+        """A copy of a partner's row as a numpy record of layout.ROW, None for an unknown one."""
+        cdef Row *row = self.own(partner, app, 0, False)
+        cdef unsigned char[::1] raw
+        if row == NULL:
+            return None
+        found = np.zeros(1, ROW)
+        raw = found.view(np.uint8)
+        memcpy(&raw[0], row, sizeof(Row))
+        row_free(row)
+        return found[0]
+
+    def rows(self):
+        """Copies of all occupied rows, a 1-d array of layout.ROW."""
+        cdef const Table *t = &self.table
+        cdef unsigned char[::1] raw
+        cdef uint64_t i, n = 0, size = word_peek(&t.header.occupied)
+        cdef Row *row
+        found = np.zeros(size, ROW)
+        if size:
+            raw = found.view(np.uint8)
+            for i in range(t.header.rows):
+                if t.keys[i] and n < size:
+                    row = t.rows + i
+                    row_own(row)
+                    if row.key:
+                        memcpy(&raw[n * sizeof(Row)], row, sizeof(Row))
+                        n += 1
+                    row_free(row)
+        return found[:n]
+
+    def app_name(self, int index):
+        """The application's name by ROW["app"]; "?" where it is not kept as text."""
+        cdef const Table *t = &self.table
+        if not 0 < index < <int>t.header.apps:
+            return "?"
+        return t.header.app[index].name[:t.header.app[index].length].decode("utf-8", "replace")
+
+    def endpoint_name(self, uint64_t key):
+        """An endpoint as text; words that too few partners use stand as {*}."""
+        cdef char out[512]
+        cdef size_t n = names_text(self.table.names, key, out, sizeof(out))
+        return out[:n].decode("utf-8", "replace")
+
+    def know_segments(self, segments):
+        """Path segments that may be shown from the first use."""
+        cdef Text text
+        for segment in segments:
+            alive = text_of(segment, "segment", &text)
+            names_know(self.table.names, &self.key, text.data, text.size)
+
+    def stats(self):
+        """Counts since the start, by name."""
+        cdef const Table *t = &self.table
+        cdef uint64_t i, events = t.header.counter[0]
+        for i in range(t.header.rows):
+            if t.keys[i]:
+                events += t.rows[i].events
+        found = {"events": events, "partners": t.header.occupied, "capacity": self.capacity,
+                 "memory_bytes": t.header.size, "transitions": t.journal.written,
+                 "transitions_lost": t.journal.lost}
+        for i in range(1, COUNTERS_ALL):
+            found[_COUNTERS[i]] = t.header.counter[i]
+        return found
+
+    @property
+    def memory_bytes(self):
+        """Bytes reserved at the start, for everything."""
+        return self.table.header.size
+
+    @property
+    def clock(self):
+        """The newest event time of any partner, seconds; 0.0 before the first."""
+        return self.table.header.clock * 1e-9
+
+    @property
+    def hash_key(self):
+        """The 16 bytes that key every hash."""
+        return bytes((<const unsigned char *>&self.key)[:16])

@@ -1,0 +1,22 @@
+# Familiarity: in how many distinct clock hours a thing was seen. A thousand calls in one minute
+# make nothing familiar.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef enum:
+    FAMILIAR_HOURS = 3
+    FAMILIAR_MOST = 200
+
+cdef struct Familiar:
+    uint8_t hours               # distinct clock hours, saturating
+    uint8_t last                # the last of them, modulo 256
+
+cdef inline void familiar_see(Familiar *f, uint32_t hour) noexcept nogil:
+    if f.last != <uint8_t>hour or f.hours == 0:
+        f.last = <uint8_t>hour
+        if f.hours < FAMILIAR_MOST:
+            f.hours += 1
+
+cdef inline uint32_t familiar_rank(const Familiar *f, uint32_t hour) noexcept nogil:
+    """Larger is worth more: first the hours, then how recent the last one is."""
+    return (<uint32_t>f.hours << 8) | (255 - <uint8_t>(<uint8_t>hour - f.last))

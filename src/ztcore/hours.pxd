@@ -1,0 +1,47 @@
+# The usual rate by hour of the day (UTC), and on how many days the partner called in that hour.
+#
+# Rates move by elapsed time: an hour's rate is its accepted events over its observed seconds, and
+# past two weeks of observation old days fade.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+from ztcore.times cimport DAY_NS
+
+cdef enum:
+    HOUR_MOST = 50400           # s: two weeks of one hour a day
+    HOUR_PRIOR = 7200           # s that the partner's overall mean is worth
+
+cdef struct Hours:
+    float rate[24]              # events a second
+    uint16_t seconds[24]        # observed
+    uint8_t days[24]            # on which something came in this hour, saturating
+
+cdef inline void hours_learn(Hours *h, int hour, float accepted, float seconds) noexcept nogil:
+    """`accepted` events came in `seconds` (at most an hour) of this hour of the day."""
+    cdef float known = h.seconds[hour]
+    if seconds > 3600.0:
+        seconds = 3600.0
+    if seconds <= 0.0:
+        return
+    h.rate[hour] = (h.rate[hour] * known + accepted) / (known + seconds)
+    known += seconds + <float>0.5
+    h.seconds[hour] = <uint16_t>known if known < HOUR_MOST else HOUR_MOST
+
+cdef inline float hours_rate(const Hours *h, int hour, float mean) noexcept nogil:
+    """The rate expected at this hour; `mean` is the partner's overall rate."""
+    cdef float known = h.seconds[hour]
+    return (h.rate[hour] * known + mean * HOUR_PRIOR) / (known + HOUR_PRIOR)
+
+cdef inline void hours_see(Hours *h, uint32_t clock_hour) noexcept nogil:
+    """Count a day for this hour of the day; the caller does so once a clock hour."""
+    cdef int hour = clock_hour % 24
+    if h.days[hour] < 255:
+        h.days[hour] += 1
+
+cdef inline bint hours_unusual(const Hours *h, uint32_t clock_hour, int64_t age) noexcept nogil:
+    """True where in at least three known days (`age`, ns) nothing came in this hour of the day, nor
+    in those beside it."""
+    cdef int hour = clock_hour % 24
+    if age < 3 * DAY_NS:
+        return False
+    return h.days[hour] + h.days[(hour + 23) % 24] + h.days[(hour + 1) % 24] == 0

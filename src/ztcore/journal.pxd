@@ -1,0 +1,52 @@
+# Changes of level, for hooks, replay and logs: a ring that keeps the newest 4,096.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from ztcore.atomic cimport word_store, word_swap, zt_yield
+from ztcore.verdict cimport Why
+
+cdef enum:
+    JOURNAL_SIZE = 4096
+
+cdef struct Transition:
+    int64_t timestamp           # ns; of what fell due by time: when it fell due
+    uint64_t partner
+    uint32_t row
+    uint8_t from_level
+    uint8_t to_level
+    uint8_t cause               # Signal, or one of Cause
+    uint8_t whys
+    float score
+    uint8_t enforced            # the mode when it happened
+    uint8_t name_length
+    uint8_t app_length
+    uint8_t anomaly             # the score crossed a threshold; the level did not change
+    Why why[3]
+    char app[48]
+    char name[64]
+
+cdef struct Journal:
+    uint64_t word               # 1: being written or read
+    uint64_t written            # since the start
+    uint64_t read
+    uint64_t lost               # overwritten before anybody read them
+    Transition entry[JOURNAL_SIZE]
+
+cdef inline void journal_own(Journal *j) noexcept nogil:
+    cdef uint64_t free = 0
+    while not word_swap(&j.word, &free, 1):
+        free = 0
+        zt_yield()
+
+cdef inline void journal_free(Journal *j) noexcept nogil:
+    word_store(&j.word, 0)
+
+cdef inline void journal_write(Journal *j, const Transition *t) noexcept nogil:
+    journal_own(j)
+    if j.written - j.read == JOURNAL_SIZE:
+        j.read += 1
+        j.lost += 1
+    memcpy(&j.entry[j.written % JOURNAL_SIZE], t, sizeof(Transition))
+    j.written += 1
+    journal_free(j)

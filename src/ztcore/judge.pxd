@@ -1,0 +1,171 @@
+# From counts to a verdict: evidence of each signal that was hit or had some, at all half-lives.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ztcore.atomic cimport zt_ctz
+from ztcore.evidence cimport (EVIDENCE_LEAST, EVIDENCE_MOST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
+                              rate_evidence, saturate, share_evidence, share_excess, strongest)
+from ztcore.fleet cimport Fleet, fleet_fade, fleet_share
+from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2,
+                           f4_max, f4_mul, f4_set, f4_store, f4_sub)
+from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
+from ztcore.policy cimport Policy
+from ztcore.row cimport Row
+from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
+from ztcore.shares cimport share_worth
+from ztcore.table cimport Header
+from ztcore.tails cimport tail_see, tail_temper
+from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
+                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, NEEDS_CORROBORATION, RATE_RAMP,
+                             REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+                             Verdict, verdict_why)
+from ztcore.welford cimport welford_variance
+from ztcore.times cimport seconds_of
+
+cdef enum:
+    CEILING_EVENTS = 20         # within the minute, before a ceiling counts
+
+cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 seen, f4 usual, float p, bint hit,
+                            uint32_t seconds) noexcept nogil:
+    """Put one signal's evidence, the largest over half-lives, into the verdict."""
+    cdef float nats = f1_max3(raw), tempered
+    cdef int lane
+    if not nats > EVIDENCE_LEAST:
+        return
+    if nats > EVIDENCE_MOST:
+        nats = EVIDENCE_MOST
+    lane = strongest(raw)
+    tempered = tail_temper(&row.tails, kind, nats)
+    tail_see(&row.tails, kind, nats, seconds)
+    if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and tempered > 6.0:
+        tempered = 6.0
+    v.hot |= <uint32_t>1 << kind
+    v.sum += tempered - EVIDENCE_LEAST
+    if tempered > v.best:
+        v.best = tempered
+    if kind == SUSPICIOUS_PATTERNS:
+        v.absolute = tempered
+    if tempered >= 4.0 and not (NEEDS_CORROBORATION >> kind) & 1:
+        v.corroborated = True
+    if hit and tempered > 3.0:
+        v.fresh = True
+    verdict_why(v, kind, lane, tempered, f4_lane(seen, lane), f4_lane(usual, lane), p)
+
+cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t now) noexcept nogil:
+    """The share p0 in force; for server errors and slowness at least what the other partners see."""
+    cdef float p = row.counts[kind][3], common
+    cdef double own, trials
+    if kind == SERVER_ERRORS or kind == SLOW_RESPONSES:
+        fleet_fade(&header.fleet, now)
+        own = row.counts[kind][0] / f4_lane(w, 0)
+        trials = row.trials[0] / f4_lane(w, 0)
+        common = fleet_share(header.fleet.errors if kind == SERVER_ERRORS else header.fleet.slow,
+                             header.fleet.trials, own, trials)
+        if common > p:
+            return common
+    return p
+
+cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
+    cdef uint32_t left = (hits | row.hot) & 0x7fff, seconds = seconds_of(now)
+    cdef f4 n = f4_load(row.trials), k, trials, raw
+    cdef float p, m
+    cdef int s
+    while left:
+        s = zt_ctz(left)
+        left &= left - 1
+        p = row.counts[s][3]
+        k = f4_load(row.counts[s])
+        trials = n
+        m = 0.0
+        if s == ERRORS_ON_NEW_ENDPOINTS:
+            trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
+            p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.1
+            p = p if p < 0.5 else 0.5
+            m = 50.0
+        if share_excess(k, trials, w, p) == 0:
+            continue
+        if m == 0.0:
+            p = judge_usual(header, row, s, w, now)
+            m = share_worth(&row.shares, s, p, <float>header.fleet.spread[s])
+            if share_excess(k, trials, w, p) == 0:
+                continue
+        raw = share_evidence(k, trials, w, p, m)
+        if f1_max3(raw) > EVIDENCE_MOST:
+            m = row.counts[s][3]
+            saturate(row.counts[s], raw)
+            row.counts[s][3] = m
+        judge_take(v, row, s, raw, f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
+
+cdef inline f4 rate_mu(const Row *row) noexcept nogil:
+    """The learned log of seen over expected, from the gate that is kept."""
+    return f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_load(row.gate))), f4_all(RATE_MARGIN))
+
+cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
+    """Request rate, bytes out, ramp: first a bound without a division, then the evidence."""
+    cdef uint32_t seconds
+    cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
+    cdef f4 e, r, raw
+    cdef float mean = row.response.mean
+    expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
+    if f4_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
+        seconds = seconds_of(now)
+        e = f4_div(expected, w)
+        r = f4_div(seen, w)
+        raw = rate_evidence(r, e, rate_mu(row), f4_load(row.phi))
+        if f1_max3(raw) > EVIDENCE_MOST:
+            saturate(row.seen, raw)
+        judge_take(v, row, REQUEST_RATE, raw, r, e, 0.0, True, seconds)
+        if f4_above(r, f4_add(f4_mul(e, f4_all(4.0)), f4_all(1.0))):
+            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e), r, e, 0.0, True, seconds)
+    if response > mean or (row.hot >> BYTES_OUT) & 1:
+        e = f4_mul(expected, f4_max(gate, f4_all(1.4918247)))
+        if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(mean), f4_add(e, f4_mul(w, f4_all(0.49))))):
+            judge_bytes(v, row, response, expected, w, seconds_of(now))
+
+cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 expected, f4 w, uint32_t seconds) noexcept nogil:
+    cdef float mean = row.response.mean, kappa
+    cdef f4 growth, units, e, raw
+    if not mean > 0.0 or row.response.n < 100.0:
+        return
+    kappa = 1.0 + welford_variance(&row.response) / (mean * mean)
+    growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.67032005)), f4_all(1.0))
+    units = f4_div(f4_load(row.bytes_out), f4_mul(w, f4_all(mean)))
+    e = f4_div(expected, w)
+    raw = bytes_evidence(units, e, growth, kappa)
+    if f1_max3(raw) > EVIDENCE_MOST:
+        saturate(row.bytes_out, raw)
+    judge_take(v, row, BYTES_OUT, raw, f4_mul(units, f4_all(mean)),
+               f4_mul(f4_mul(e, growth), f4_all(mean)), 0.0, response > mean, seconds)
+
+cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
+    """Absolute ceilings over the sliding minute; they need no learning."""
+    cdef float n = minutes_requests(&row.minutes, now), x
+    if n < CEILING_EVENTS:
+        return
+    if policy.ceiling_requests > 0.0 and n > policy.ceiling_requests:
+        v.ceiling = 2
+        verdict_why(v, CEILING_REQUEST_RATE, 0, 1000.0, n, policy.ceiling_requests, 0.0)
+    x = minutes_errors(&row.minutes, now)
+    if policy.ceiling_errors > 0.0 and x > policy.ceiling_errors * n:
+        v.ceiling = v.ceiling if v.ceiling > 1 else 1
+        verdict_why(v, CEILING_ERROR_RATE, 0, 999.0, x, n, policy.ceiling_errors)
+    x = minutes_latency(&row.minutes, now)
+    if policy.ceiling_latency > 0.0 and x > policy.ceiling_latency * n:
+        v.ceiling = v.ceiling if v.ceiling > 1 else 1
+        verdict_why(v, CEILING_RESPONSE_TIME, 0, 999.0, x / n, n, policy.ceiling_latency)
+
+cdef inline void judge_score(Verdict *v, const Policy *policy, bint learning) noexcept nogil:
+    """Score and the level it asks for. While learning only absolute evidence asks for a level."""
+    cdef float counted
+    if v.best > 0.0:
+        v.nats = combine(v)
+        v.score = score_of(v.nats)
+    counted = v.score
+    if learning:
+        counted = score_of(v.absolute - LOG_TRIED) if policy.patterns else 0.0
+    v.level = level_of(counted, policy.threshold)
+    if v.ceiling > v.level:
+        v.level = v.ceiling
+        v.fresh = True
+        if v.score < policy.threshold[v.ceiling]:
+            v.score = policy.threshold[v.ceiling]

@@ -1,0 +1,152 @@
+# How baselines move: by elapsed time and only while the partner is quiet, never by event.
+#
+# The rate's part runs when a minute has passed, the shares' part when 64 events or ten minutes
+# have; both before the event that brought the time is taken in.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ztcore.evidence cimport LN2, RATE_MARGIN
+from ztcore.fleet cimport Fleet, fleet_fade
+from ztcore.hours cimport hours_learn, hours_rate
+from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
+                           f4_sqrt, f4_store, f4_sub)
+from ztcore.policy cimport Policy
+from ztcore.row cimport COUNTERS, ROW_SETTLED, Row
+from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
+                            share_fold, share_spread_learn, share_trials)
+from ztcore.table cimport Header
+from ztcore.tails cimport TAIL_KINDS, tail_settle
+from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
+from ztcore.times cimport SECOND_NS, HOUR_NS, seconds_of
+
+cdef enum:
+    TICK_S = 60
+    FOLD_EVENTS = 64
+    FOLD_S = 600
+    SPREAD_S = 600
+
+cdef inline void learn_priors(Fleet *f) noexcept nogil:
+    """The shares usual in the fleet, once for many partners."""
+    cdef double all = 1.0 / (f.quiet + 1000.0), discovered = 1.0 / (f.discovery + 1000.0)
+    cdef int i
+    for i in range(COUNTERS):
+        f.prior[i] = <float>((f.hits[i] + 0.2) * (discovered if (SHARE_DISCOVERY >> i) & 1 else all))
+
+cdef inline void learn_usual(const Fleet *fleet, Row *row) noexcept nogil:
+    """Write the shares p0 in force into the fourth lanes."""
+    cdef Shares *s = &row.shares
+    cdef float one = 1.0, least = 0.05, prior = SHARE_PRIOR, p, most
+    cdef float all = one / (s.trials + prior), discovered = one / (s.discovery + prior)
+    cdef int i
+    for i in range(COUNTERS):
+        p = (s.hits[i] + prior * fleet.prior[i] + least) * (discovered if (SHARE_DISCOVERY >> i) & 1 else all)
+        row.counts[i][3] = SHARE_LEAST if p < SHARE_LEAST else SHARE_MOST if p > SHARE_MOST else p
+    # Good and Turing: what is new follows from what was seen once
+    p = row.counts[NEW_ENDPOINTS][3]
+    most = 3.0 * (row.singles + 0.5) * discovered
+    row.counts[NEW_ENDPOINTS][3] = p if p < most else most if most > SHARE_LEAST else SHARE_LEAST
+    if row.counts[DESTRUCTIVE_METHOD][3] < 2e-4:
+        row.counts[DESTRUCTIVE_METHOD][3] = 2e-4
+
+cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds) noexcept nogil:
+    """How far the shares of the last ten minutes lie from the usual, beyond chance."""
+    cdef float n = row.trials[1] / row.weight[1], p, d, excess
+    cdef Shares *s = &row.shares
+    cdef int i
+    if n < 4.0:
+        return
+    s.spread_at = seconds
+    if s.windows < 1000:
+        s.windows += 1
+    for i in range(HITS):
+        p = s.hits[i] / (share_trials(s, i) if share_trials(s, i) > 1.0 else 1.0)
+        p = SHARE_LEAST if p < SHARE_LEAST else SHARE_MOST if p > SHARE_MOST else p
+        d = row.counts[i][1] / row.trials[1] - p
+        excess = d * d - 0.6 * p * (1.0 - p) / n
+        if excess < 0.0:
+            excess = 0.0
+        share_spread_learn(s, i, excess)
+        fleet.spread[i] += (excess - fleet.spread[i]) * 0.001
+
+cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet) noexcept nogil:
+    cdef Shares *s = &row.shares
+    cdef Fleet *fleet = &header.fleet
+    cdef uint32_t seconds = seconds_of(now)
+    cdef float n = row.pending_trials, fade
+    cdef bint discovering = not row.flags & ROW_SETTLED
+    cdef int i
+    s.folded_at = seconds
+    for i in range(COUNTERS):
+        fleet.hits[i] = fleet.hits[i] * (1.0 - 1e-6 * n) + s.pending[i]
+    fade = 1.0 - (n if n < 2000.0 else 2000.0) / SHARE_MEMORY
+    for i in range(COUNTERS):
+        share_fold(s, i, fade)
+    s.trials = s.trials * fade + n
+    fleet.quiet = fleet.quiet * (1.0 - 1e-6 * n) + n
+    if not discovering:
+        s.discovery = s.discovery * fade + n
+        fleet.discovery = fleet.discovery * (1.0 - 1e-6 * n) + n
+    row.singles *= fade
+    fleet_fade(fleet, now)
+    fleet.trials += n
+    row.pending_trials = 0
+    if fleet.quiet >= fleet.refresh:
+        learn_priors(fleet)
+        fleet.refresh = fleet.quiet * 1.01 + 100.0
+    if quiet and not discovering and seconds - s.spread_at > SPREAD_S:
+        learn_spreads(fleet, row, seconds)
+    for i in range(TAIL_KINDS):
+        tail_settle(&row.tails, i, seconds, not discovering)
+    learn_usual(fleet, row)
+
+cdef inline f4 clip(f4 x, f4 most) noexcept nogil:
+    return f4_max(f4_min(x, most), f4_sub(f4_all(0.0), most))
+
+cdef inline void learn_drift(Row *row, float elapsed) noexcept nogil:
+    """Let mu (at most 0.15 an hour, within -0.3..1.2) and phi (0.03..0.5) follow what was seen up
+    to the last event."""
+    cdef f4 w = f4_load(row.weight), one = f4_all(1.0), mu, phi, inverse, x, r
+    cdef float step = elapsed / 14400.0, most = 0.15 / 3600.0 * (elapsed if elapsed < 600.0 else 600.0)
+    if step > 0.05:
+        step = 0.05
+    w = f4_div(one, w)
+    inverse = f4_div(one, f4_add(f4_max(f4_mul(f4_load(row.expected), w), f4_all(0.5)), one))
+    phi = f4_load(row.phi)
+    mu = f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_load(row.gate))), f4_all(RATE_MARGIN))
+    r = f4_mul(f4_all(LN2), f4_log2(f4_mul(f4_add(f4_mul(f4_load(row.seen), w), one), inverse)))
+    x = clip(f4_sub(r, mu), f4_mul(f4_all(2.0), f4_sqrt(f4_add(phi, inverse))))
+    mu = f4_add(mu, clip(f4_mul(f4_all(step), x), f4_all(most)))
+    mu = f4_max(f4_min(mu, f4_all(1.2)), f4_all(-0.3))
+    x = f4_max(f4_sub(f4_mul(f4_all(1.1), f4_mul(x, x)), inverse), f4_all(0.0))
+    phi = f4_add(phi, f4_mul(f4_all(0.3 * step), f4_sub(x, phi)))
+    f4_store(row.phi, f4_max(f4_min(phi, f4_all(0.5)), f4_all(0.03)))
+    f4_store(row.gate, f4_exp2(f4_mul(f4_add(mu, f4_all(RATE_MARGIN)), f4_all(1.442695))))
+
+cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
+    """Fold the events since the last tick into the rate by hour of the day. At most twice the
+    expected rate gets in, so that a burst cannot teach its own normal."""
+    cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
+    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age, inside
+    cdef int then = <int>(began // HOUR_NS % 24), hour = <int>(now // HOUR_NS % 24)
+    if elapsed < 0.0:
+        elapsed = 0.0
+    row.unlearned = 0.0
+    row.tokens += 2.0 * row.rate * elapsed
+    if row.tokens > 3600.0 * row.rate + 10.0:
+        row.tokens = 3600.0 * row.rate + 10.0
+    if not young:
+        if accepted > row.tokens:
+            accepted = row.tokens
+        row.tokens -= accepted
+    row.learned += accepted
+    inside = <float>((HOUR_NS - began % HOUR_NS) * 1e-9)
+    if then == hour and elapsed <= inside:
+        hours_learn(&row.hours, hour, accepted, elapsed)
+    else:
+        hours_learn(&row.hours, then, accepted, inside)
+        hours_learn(&row.hours, hour, 0.0, elapsed - inside if elapsed - inside < 3600.0 - inside else 3600.0 - inside)
+    if row.nats < 14.0 and (quiet or young):
+        learn_drift(row, elapsed)
+    age = <float>((now - row.first_seen) * 1e-9)
+    row.rate = hours_rate(&row.hours, hour, row.learned / (age if age > 600.0 else 600.0))
+    row.next_tick = now + TICK_S * SECOND_NS

@@ -1,0 +1,40 @@
+# Evidence to score: 0 at 0 nats, the thresholds of the levels at 9, 16, 25 and 40, 100 at 60.
+
+from ztcore.verdict cimport Verdict
+
+cdef extern from *:
+    """
+    #define LOG_TRIED 3.988984f         /* ln(18 signals x 3 half-lives) */
+    #define ALERT_ONLY 15.5f            /* nats that uncorroborated evidence reaches at most */
+    static const float SCORE_NATS[6] = {0.0f, 9.0f, 16.0f, 25.0f, 40.0f, 60.0f};
+    static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
+    """
+    const float LOG_TRIED
+    const float ALERT_ONLY
+    const float SCORE_NATS[6]
+    const float SCORE_AT[6]
+
+cdef inline float score_of(float nats) noexcept nogil:
+    """0..100, piecewise linear in nats."""
+    cdef int i
+    if not nats > 0.0:
+        return 0.0
+    for i in range(1, 6):
+        if nats < SCORE_NATS[i]:
+            return SCORE_AT[i - 1] + (SCORE_AT[i] - SCORE_AT[i - 1]) * (nats - SCORE_NATS[i - 1]) / (
+                SCORE_NATS[i] - SCORE_NATS[i - 1])
+    return 100.0
+
+cdef inline float combine(const Verdict *v) noexcept nogil:
+    """The largest, or the sum of what each has above 2 nats if that is more, less the log of how
+    many were tried."""
+    cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
+    if nats > ALERT_ONLY and not v.corroborated:
+        return ALERT_ONLY
+    return nats if nats > 0.0 else 0.0
+
+cdef inline int level_of(float score, const float *threshold) noexcept nogil:
+    cdef int level = 4
+    while level > 0 and score < threshold[level]:
+        level -= 1
+    return level

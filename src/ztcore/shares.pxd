@@ -1,0 +1,56 @@
+# The usual share p0 of every kind of hit, and how much shares of windows vary beyond chance.
+
+from libc.math cimport sqrtf
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+
+cdef enum:
+    SHARE_COUNTERS = 16
+    SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
+    SHARE_PRIOR = 50            # trials that the fleet's share is worth
+    # novelty is learned only after the burn-in: in the beginning everything is new
+    SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 14) | (1 << 15)
+
+cdef extern from *:
+    """
+    #define SHARE_LEAST 1e-4f
+    #define SHARE_MOST 0.97f
+    """
+    const float SHARE_LEAST
+    const float SHARE_MOST
+
+cdef struct Shares:
+    float hits[SHARE_COUNTERS]
+    float trials
+    float discovery             # trials since the burn-in
+    uint16_t pending[SHARE_COUNTERS]    # hits since the last tick
+    uint16_t spread[SHARE_COUNTERS]     # standard deviation beyond the binomial, 0..1 in 1/65535
+    uint16_t windows            # that taught the spread, saturating at 1000
+    uint16_t unused
+    uint32_t spread_at          # s, of the last one
+    uint32_t folded_at          # s, when pending hits were last folded in
+
+cdef inline float share_trials(const Shares *s, int signal) noexcept nogil:
+    return s.discovery if (SHARE_DISCOVERY >> signal) & 1 else s.trials
+
+cdef inline void share_fold(Shares *s, int signal, float fade) noexcept nogil:
+    s.hits[signal] = s.hits[signal] * fade + s.pending[signal]
+    s.pending[signal] = 0
+
+cdef inline float share_spread(const Shares *s, int signal) noexcept nogil:
+    cdef float sd = s.spread[signal] * <float>(1.0 / 65535.0)
+    return sd * sd
+
+cdef inline void share_spread_learn(Shares *s, int signal, float excess) noexcept nogil:
+    """`excess`: variance of one window's share beyond the binomial, at least 0."""
+    cdef float v = share_spread(s, signal)
+    v += (excess - v) / (s.windows if s.windows > 0 else 1)
+    s.spread[signal] = <uint16_t>(sqrtf(v if v < 1.0 else 1.0) * 65535.0 + 0.5)
+
+cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_spread) noexcept nogil:
+    """Trials M that the baseline is worth (design: two samples, not one), 2..3000."""
+    cdef float w = s.windows
+    cdef float v = (w * share_spread(s, signal) + 20.0 * fleet_spread) / (w + 20.0)
+    cdef float least = 0.03 * p * p
+    cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
+    cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0
+    return low if m < low else 3000.0 if m > 3000.0 else m

@@ -1,0 +1,108 @@
+# The signals that are shares: one function a signal says whether this event is a hit. The numbers
+# are those of verdict.Signal.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ztcore.atomic cimport zt_prefetch
+from ztcore.endpoints cimport endpoints_find
+from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_POST, Event
+from ztcore.familiar cimport FAMILIAR_HOURS
+from ztcore.hours cimport hours_unusual
+from ztcore.lanes cimport f4
+from ztcore.moments cimport SlotMoments, moments_beyond, moments_values
+from ztcore.objects cimport object_follows, object_is_new
+from ztcore.row cimport ROW_SETTLED, Row
+from ztcore.sources cimport sources_find
+from ztcore.verdict cimport (AUTH_FAILURES, CLIENT_ERRORS, DESTRUCTIVE_METHOD, ERRORS_ON_NEW_ENDPOINTS,
+                             LARGE_REQUESTS, LARGE_RESPONSES, NEW_ENDPOINTS, NEW_IDS,
+                             NEW_SOURCE_AND_ENDPOINT, NEW_SOURCES, SEQUENTIAL_IDS, SERVER_ERRORS,
+                             SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR, UNUSUAL_HOUR)
+from ztcore.times cimport HOUR_NS
+
+cdef struct Sight:              # an event held against what the row knows
+    f4 values                   # log2 of latency and sizes
+    int endpoint                # slot, -1: none
+    int source
+    uint32_t hour               # clock hour since the epoch
+    float endpoint_count        # calls of this endpoint before
+    int endpoint_hours          # in how many hours
+    int source_hours
+    bint discovering            # burn-in: everything is new, novelty is no signal yet
+    int64_t now
+
+cdef inline uint32_t signal_auth_failure(const Event *e) noexcept nogil:
+    return <uint32_t>(e.status == 401 or e.status == 403) << AUTH_FAILURES
+
+cdef inline uint32_t signal_client_error(const Event *e, bint unfamiliar) noexcept nogil:
+    """Client errors on unfamiliar calls are the business of errors_on_new_endpoints."""
+    return <uint32_t>(400 <= e.status < 500 and e.status != 401 and e.status != 403 and not unfamiliar) << CLIENT_ERRORS
+
+cdef inline uint32_t signal_server_error(const Event *e) noexcept nogil:
+    return <uint32_t>(e.status >= 500) << SERVER_ERRORS
+
+cdef inline uint32_t signal_new_endpoint(const Sight *s) noexcept nogil:
+    return <uint32_t>(s.endpoint_count < 3.0) << NEW_ENDPOINTS
+
+cdef inline uint32_t signal_beyond(const Row *row, const Sight *s) noexcept nogil:
+    """Slow, large request, large response: 2.8 standard deviations above the usual."""
+    cdef const SlotMoments *slot = &row.endpoints[s.endpoint if s.endpoint >= 0 else 0].moments
+    cdef uint32_t bits = <uint32_t>moments_beyond(&row.moments, row.within, slot, s.endpoint_count, s.values)
+    return ((bits & 1) << SLOW_RESPONSES) | (((bits >> 1) & 1) << LARGE_REQUESTS) | (((bits >> 2) & 1) << LARGE_RESPONSES)
+
+cdef inline uint32_t signal_new_source(const Event *e, const Sight *s) noexcept nogil:
+    return <uint32_t>(e.source != 0 and s.source < 0) << NEW_SOURCES
+
+cdef inline uint32_t signal_object_ids(Row *row, const Event *e) noexcept nogil:
+    """In sequence, and new."""
+    if e.object_id == 0:
+        return 0
+    return (<uint32_t>object_follows(&row.objects, e.object_id) << SEQUENTIAL_IDS) | (
+        <uint32_t>object_is_new(&row.objects, e.object_id) << NEW_IDS)
+
+cdef inline uint32_t signal_suspicious(const Event *e) noexcept nogil:
+    return <uint32_t>((e.flags & EVENT_SUSPICIOUS) != 0) << SUSPICIOUS_PATTERNS
+
+cdef inline uint32_t signal_new_source_and_endpoint(const Event *e, const Sight *s) noexcept nogil:
+    return <uint32_t>(e.source != 0 and s.source_hours < FAMILIAR_HOURS and
+                      s.endpoint_hours < FAMILIAR_HOURS) << NEW_SOURCE_AND_ENDPOINT
+
+cdef inline uint32_t signal_destructive(const Row *row, const Event *e) noexcept nogil:
+    """A method that changes something, used neither in three hours nor three times."""
+    return <uint32_t>(e.method >= METHOD_POST and not (row.hour_methods >> e.method) & 1 and row.methods.familiar[e.method].hours < FAMILIAR_HOURS and
+                      row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
+
+cdef inline uint32_t signal_error_on_new(const Event *e) noexcept nogil:
+    return <uint32_t>(400 <= e.status < 500) << ERRORS_ON_NEW_ENDPOINTS
+
+cdef inline uint32_t signal_unusual_hour(const Row *row, const Sight *s) noexcept nogil:
+    return <uint32_t>row.last_hour != s.hour and hours_unusual(&row.hours, s.hour, s.now - row.first_seen) << UNUSUAL_HOUR
+
+cdef inline void sight_find(Sight *s, const Row *row, const Event *e) noexcept nogil:
+    """Find the slots first, so that what they hold is on its way from memory."""
+    s.endpoint = endpoints_find(row.marks, e.endpoint)
+    s.source = sources_find(&row.sources, e.source) if e.source else -1
+    if s.endpoint >= 0:
+        zt_prefetch(&row.endpoints[s.endpoint])
+
+cdef inline void sight(Sight *s, const Row *row, const Event *e, int64_t now) noexcept nogil:
+    s.values = moments_values(e.latency_ms, e.request_bytes, e.response_bytes)
+    s.hour = <uint32_t>(now // HOUR_NS)
+    s.now = now
+    s.discovering = not row.flags & ROW_SETTLED
+    s.endpoint_count = row.endpoints[s.endpoint].count if s.endpoint >= 0 else 0.0
+    s.endpoint_hours = row.endpoints[s.endpoint].familiar.hours if s.endpoint >= 0 else 0
+    s.source_hours = row.sources.familiar[s.source].hours if s.source >= 0 else 0
+
+cdef inline uint32_t signals_hit(Row *row, const Event *e, const Sight *s) noexcept nogil:
+    """One bit a signal that this event hits; bit UNFAMILIAR where the endpoint is unfamiliar."""
+    cdef uint32_t hits = (signal_auth_failure(e) | signal_server_error(e) | signal_beyond(row, s) |
+                          signal_object_ids(row, e) | signal_suspicious(e))
+    cdef bint unfamiliar = not s.discovering and s.endpoint_hours < FAMILIAR_HOURS
+    hits |= signal_client_error(e, unfamiliar)
+    if s.discovering:
+        return hits
+    hits |= (signal_new_endpoint(s) | signal_new_source(e, s) | signal_new_source_and_endpoint(e, s) |
+             signal_destructive(row, e) | signal_unusual_hour(row, s))
+    if unfamiliar:
+        hits |= (<uint32_t>1 << UNFAMILIAR) | signal_error_on_new(e)
+    return hits

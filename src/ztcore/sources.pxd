@@ -1,0 +1,36 @@
+# The addresses a partner comes from: 24 keyed 16-bit fingerprints. A wrong match (one in 2,700 new
+# addresses) only overlooks one new source.
+
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+
+from ztcore.familiar cimport Familiar, familiar_rank
+from ztcore.lanes cimport mark_find
+
+cdef enum:
+    SOURCES = 24
+
+cdef struct SourceSet:
+    uint16_t mark[SOURCES]      # 0: free
+    Familiar familiar[SOURCES]
+
+cdef inline uint16_t source_mark(uint64_t source) noexcept nogil:
+    cdef uint16_t mark = <uint16_t>(source >> 40)
+    return mark if mark else 1
+
+cdef inline int sources_find(const SourceSet *s, uint64_t source) noexcept nogil:
+    """The slot of a source, -1 where it is unknown."""
+    return mark_find(s.mark, SOURCES, source_mark(source))
+
+cdef inline int sources_take(SourceSet *s, uint64_t source, uint32_t hour) noexcept nogil:
+    """A slot for a new source: a free one, or that of the least familiar, least recent."""
+    cdef int i, slot = 0
+    cdef uint32_t rank, least = <uint32_t>-1
+    for i in range(SOURCES):
+        rank = familiar_rank(&s.familiar[i], hour) if s.mark[i] else 0
+        if rank < least:
+            least = rank
+            slot = i
+    s.mark[slot] = source_mark(source)
+    s.familiar[slot].hours = 0
+    s.familiar[slot].last = 0
+    return slot

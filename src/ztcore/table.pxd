@@ -1,0 +1,109 @@
+# The table of partners: one block of memory, fixed at the start, offsets instead of pointers.
+#
+#   header | bucket words | keys | sketch | active bits | journal | names | rows
+#
+# A bucket is eight rows and the cache line of their keys. A partner may live in either of two
+# buckets. Who is new gets a free row, or that of an idle stranger who called less often; nobody
+# under an action or a person's setting is ever evicted.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from ztcore.fleet cimport Fleet
+from ztcore.journal cimport Journal
+from ztcore.names cimport Names
+from ztcore.policy cimport Policy
+from ztcore.row cimport Row
+
+cdef extern from *:
+    """
+    #define ROW_OWNED (1ULL << 63)
+    """
+    const uint64_t ROW_OWNED    # in a row's word: somebody is its writer
+
+cdef enum:
+    WAYS = 8
+    APPS = 1024
+    APP_LENGTH = 48
+    LAYOUT_VERSION = 1
+
+cdef enum:                      # counters that stats() shows
+    COUNT_EVENTS_GONE = 0       # events of partners no longer in the table
+    COUNT_LATE = 1
+    COUNT_TURNED_AWAY = 2       # events of partners for whom there was no row
+    COUNT_ADMITTED = 3
+    COUNT_EVICTED = 4
+    COUNT_REWOUND = 5
+    COUNT_BAD_TIMESTAMP = 6
+    COUNT_BAD_STATUS = 7
+    COUNT_BAD_LATENCY = 8
+    COUNT_BAD_REQUEST_BYTES = 9
+    COUNT_BAD_RESPONSE_BYTES = 10
+    COUNT_BAD_COUNT = 11
+    COUNT_BAD_PARTNER = 12      # empty names
+    COUNT_BAD_METHOD = 13
+    COUNT_LONG_NAMES = 14
+    COUNT_HASHED_APPS = 15
+    COUNTERS_ALL = 16
+
+cdef struct App:
+    uint64_t key
+    uint8_t length
+    char name[APP_LENGTH - 1]
+
+cdef struct Header:
+    char magic[8]
+    uint32_t version
+    uint32_t row_size
+    uint64_t size               # of the whole block, bytes
+    uint64_t rows
+    uint64_t buckets
+    uint64_t bucket_words_at    # offsets from the header
+    uint64_t keys_at
+    uint64_t sketch_at
+    uint64_t sketch_size        # a power of two
+    uint64_t active_at
+    uint64_t journal_at
+    uint64_t names_at
+    uint64_t rows_at
+    uint64_t sketch_added
+    uint64_t occupied
+    int64_t clock               # newest event time of any partner, ns
+    uint64_t counter[COUNTERS_ALL]
+    Policy policy
+    Fleet fleet
+    uint64_t apps_word          # 1: being written
+    uint64_t apps
+    App app[APPS]
+
+cdef struct Table:              # where one process sees the block
+    Header *header
+    uint64_t *bucket_words
+    uint64_t *keys
+    uint8_t *sketch
+    uint64_t *active
+    Journal *journal
+    Names *names
+    Row *rows
+
+cdef inline uint64_t table_bucket(const Table *t, uint64_t key) noexcept nogil:
+    """The first of a key's two buckets: the high bits of key times buckets, without a division."""
+    return ((key >> 32) * t.header.buckets) >> 32
+
+cdef inline uint64_t table_other(const Table *t, uint64_t key) noexcept nogil:
+    return (<uint64_t><uint32_t>key * t.header.buckets) >> 32
+
+cdef inline Row *table_look(const Table *t, uint64_t bucket, uint64_t key) noexcept nogil:
+    cdef const uint64_t *keys = t.keys + bucket * WAYS
+    cdef int i
+    for i in range(WAYS):
+        if keys[i] == key:
+            return t.rows + bucket * WAYS + i
+    return NULL
+
+cdef inline Row *table_find(const Table *t, uint64_t key) noexcept nogil:
+    """The partner's row, NULL where it has none."""
+    cdef Row *row = table_look(t, table_bucket(t, key), key)
+    return row if row != NULL else table_look(t, table_other(t, key), key)
+
+cdef inline uint64_t row_index(const Table *t, const Row *row) noexcept nogil:
+    return <uint64_t>(row - t.rows)

@@ -1,0 +1,81 @@
+# What one event showed: evidence of every signal, put together. Lives on the stack of observe().
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+cdef enum:                      # signals
+    AUTH_FAILURES = 0
+    CLIENT_ERRORS = 1
+    SERVER_ERRORS = 2
+    NEW_ENDPOINTS = 3
+    LARGE_REQUESTS = 4
+    LARGE_RESPONSES = 5
+    SLOW_RESPONSES = 6
+    NEW_SOURCES = 7
+    SEQUENTIAL_IDS = 8
+    SUSPICIOUS_PATTERNS = 9
+    NEW_SOURCE_AND_ENDPOINT = 10
+    DESTRUCTIVE_METHOD = 11
+    ERRORS_ON_NEW_ENDPOINTS = 12
+    NEW_IDS = 13
+    UNUSUAL_HOUR = 14
+    UNFAMILIAR = 15             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    REQUEST_RATE = 15           # from here on: rates
+    BYTES_OUT = 16
+    RATE_RAMP = 17
+    CEILING_REQUEST_RATE = 18   # absolute ceilings
+    CEILING_ERROR_RATE = 19
+    CEILING_RESPONSE_TIME = 20
+
+cdef enum:
+    HITS = 15                   # signals that are shares: hits among trials
+    KINDS = 18                  # those and the three rates
+    REASONS = 3
+    # innocent changes cause these too: without one of the others they reach at most alert
+    NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
+                           (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR))
+
+cdef struct Why:                # one reason, as it was when it counted
+    uint8_t signal
+    uint8_t lane                # which half-life
+    uint16_t nats               # evidence in 1/64 nat
+    float k                     # hits, or what was seen
+    float n                     # trials, or what was expected
+    float p                     # usual share
+
+cdef struct Verdict:
+    float best                  # largest evidence of one signal, nats
+    float sum                   # of what each has above 2 nats
+    float absolute              # evidence that counts even while learning
+    float nats                  # combined
+    float score
+    uint32_t hot                # signals above 2 nats
+    bint fresh                  # this very event hits a signal with more than 3 nats
+    bint corroborated
+    bint new_endpoint           # the partner met an endpoint it had no slot for
+    int level
+    int ceiling                 # level an absolute ceiling asks for
+    int n
+    Why why[REASONS]            # strongest first
+
+cdef inline uint16_t why_nats(float nats) noexcept nogil:
+    return <uint16_t>(nats * 64.0) if nats < 1000.0 else 64000
+
+cdef inline void verdict_why(Verdict *v, int signal, int lane, float nats, float k, float n, float p) noexcept nogil:
+    """Keep a reason if it is among the strongest three."""
+    cdef uint16_t size = why_nats(nats)
+    cdef int i = v.n
+    if i == REASONS:
+        if v.why[i - 1].nats >= size:
+            return
+        i -= 1
+    else:
+        v.n += 1
+    while i > 0 and v.why[i - 1].nats < size:
+        v.why[i] = v.why[i - 1]
+        i -= 1
+    v.why[i].signal = <uint8_t>signal
+    v.why[i].lane = <uint8_t>lane
+    v.why[i].nats = size
+    v.why[i].k = k
+    v.why[i].n = n
+    v.why[i].p = p
