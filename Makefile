@@ -59,5 +59,5 @@ $(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp-install
-	$(PIP) install "ztmon[test]"
+	$(PIP) install --no-build-isolation --editable ".[test]"
 	@touch $@

@@ -12,6 +12,8 @@ import pytest
 from .pages import blocks, pages, read
 from .tree import REPO
 
+pytestmark = pytest.mark.whole_tree
+
 SECONDS = 120
 SHELL = {"sh", "shell", "bash", "console"}
 

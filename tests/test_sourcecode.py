@@ -7,12 +7,11 @@ import sys
 
 import pytest
 
-from .tree import REPO, git, own_files, own_text
+from .tree import GENERATED, REPO, git, own_files, own_text
 
 pytestmark = pytest.mark.whole_tree
 
 LINES = 450
-GENERATED = re.compile(r"\.(c|so|o|pyd|pyc|html\.c)$|\.egg-info/|__pycache__/|^build/|^\.venv/")
 LEFT_OPEN = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
 

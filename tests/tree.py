@@ -1,11 +1,15 @@
 """The project's own files, as the tests on source text see them."""
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
-GENERATED = {".venv", "build", "dist", "__pycache__"}
+GENERATED = re.compile(
+    r"\.(c|so|o|pyd|pyc)$|\.egg-info/|__pycache__/|^(build|dist|\.venv|\.git)/|^\.[a-z]+_cache/|^\.hypothesis/"
+)
+"""Matches relative paths of what tools make from the sources."""
 
 
 def git(*arguments):
@@ -28,9 +32,7 @@ def own_files():
         found = [REPO / name for name in listed.split("\0") if name]
     else:
         found = [
-            path
-            for path in REPO.rglob("*")
-            if not GENERATED.intersection(path.relative_to(REPO).parts)
+            path for path in REPO.rglob("*") if not GENERATED.search(path.relative_to(REPO).as_posix())
         ]
     return tuple(sorted(path.relative_to(REPO) for path in found if path.is_file()))
 

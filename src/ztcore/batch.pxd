@@ -6,6 +6,7 @@ from ztcore.action cimport decision_level
 from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
 from ztcore.atomic cimport word_add, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
+from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport Event
 from ztcore.hash cimport SipKey
 from ztcore.keys cimport app_hash
@@ -19,14 +20,15 @@ cdef enum:
     BUCKETS_AHEAD = 16
     ROWS_AHEAD = 8
 
-cdef inline void row_prefetch(const Row *row) noexcept nogil:
+cdef inline void row_prefetch(const Row *row, uint64_t endpoint) noexcept nogil:
     """The lines that every event touches."""
     cdef const char *at = <const char *>row
     zt_prefetch(at)
     zt_prefetch(at + 64)
     zt_prefetch(at + 128)
     zt_prefetch(at + 192)
-    zt_prefetch(at + 256)
+    zt_prefetch(&row.endpoints[endpoint_first(endpoint)])
+    zt_prefetch(&row.endpoints[endpoint_second(endpoint)])
 
 cdef inline void batch_name(const Table *t, const SipKey *key, const Event *e, const unsigned char *names,
                             uint64_t size, Name *out) noexcept nogil:
@@ -69,7 +71,7 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
             other = events[i + ROWS_AHEAD].partner
             ahead[i % ROWS_AHEAD] = table_find(t, other) if other else NULL
             if ahead[i % ROWS_AHEAD] != NULL:
-                row_prefetch(ahead[i % ROWS_AHEAD])
+                row_prefetch(ahead[i % ROWS_AHEAD], events[i + ROWS_AHEAD].endpoint)
         if levels != NULL:
             levels[i] = 0
         if e.partner == 0:

@@ -27,11 +27,12 @@ from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAU
 from ztcore.admit cimport (Name, NAME_LENGTH, app_index, bucket_own, row_clear, row_free, row_own,
                            table_own)
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport (fence_acquire, word_add, word_load, word_peek, zt_likely, zt_unlikely)
-from ztcore.batch cimport batch, row_prefetch
+from ztcore.atomic cimport (fence_acquire, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely)
+from ztcore.batch cimport batch
 from ztcore.block cimport block_attach, block_init, block_plan
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
+from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.hash cimport SipKey
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
@@ -270,15 +271,24 @@ cdef class Core:
             self.remember(who, partner, app)
             row = who.row
         if row != NULL:
-            row_prefetch(row)
+            zt_prefetch(row)
+            zt_prefetch(row.trials)
+            zt_prefetch(row.gate)
+            zt_prefetch(&row.moments)
         e.partner = who.key
         e.object_id = 0
         e.flags = 0
         e.source = 0
         self.place(&e, endpoint, method)
+        if row != NULL:
+            zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
+            zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
         if source is not None:
             alive = text_of(source, "source", &text)
             e.source = source_key(&self.key, text.data, text.size)
+            if row != NULL:
+                zt_prefetch(&row.sources)
+                zt_prefetch(&row.sources.source[16])
         e.status = status_of(status)
         e.latency_ms = float_of(latency_ms, "latency_ms")
         e.request_bytes = float_of(request_bytes, "request_bytes")

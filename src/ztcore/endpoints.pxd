@@ -1,47 +1,91 @@
-# The endpoints (method and template) of a partner: 24 slots with count, familiarity and the usual
-# latency and response size. The least familiar, least recent, least called one makes room for a
-# new one; what it had counted goes to `rest`, so that a slot's count is a lower bound and the
-# count plus `rest` an upper one.
+# The endpoints (method and template) of a partner: 24 slots in six groups of four, a group a cache
+# line. An endpoint may stand in either of two groups that follow from its hash alone, so that both
+# lines can be on their way from memory before anything of the row is known.
+#
+# The least familiar, least recent, least called one of the two groups makes room for a new one;
+# what it had counted goes to `rest`, so that a slot's count is a lower bound and the count plus
+# `rest` an upper one. Counts are halved together when one reaches 2^24.
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from ztcore.familiar cimport Familiar, familiar_rank
-from ztcore.lanes cimport mark_find
+from ztcore.lanes cimport group_find
 from ztcore.moments cimport SlotMoments
 
 cdef enum:
     ENDPOINTS = 24
+    GROUP = 4
+    GROUPS = 6
+    ENDPOINT_HOURS_MOST = 200
 
 cdef struct Endpoint:
+    uint32_t mark               # 24 bits of the hash, above them the distinct clock hours; 0: free
+    uint32_t count              # 24 bits; above them the last of those hours, modulo 256
     SlotMoments moments
-    uint32_t count
-    Familiar familiar
-    uint16_t low                # 16 more bits of the endpoint's hash, for its name
 
-cdef inline uint16_t endpoint_mark(uint64_t endpoint) noexcept nogil:
-    cdef uint16_t mark = <uint16_t>(endpoint >> 48)
+cdef inline uint32_t endpoint_mark(uint64_t endpoint) noexcept nogil:
+    cdef uint32_t mark = <uint32_t>(endpoint >> 40)
     return mark if mark else 1
 
-cdef inline uint16_t endpoint_low(uint64_t endpoint) noexcept nogil:
-    return <uint16_t>(endpoint >> 32)
+cdef inline int endpoint_first(uint64_t endpoint) noexcept nogil:
+    """The first slot of the endpoint's first group."""
+    return <int>((<uint64_t><uint32_t>endpoint * GROUPS) >> 32) * GROUP
 
-cdef inline int endpoints_find(const uint16_t *marks, uint64_t endpoint) noexcept nogil:
+cdef inline int endpoint_second(uint64_t endpoint) noexcept nogil:
+    """The first slot of its other group, never the same."""
+    cdef int group = <int>((<uint64_t><uint32_t>endpoint * GROUPS) >> 32)
+    group += 1 + <int>(((endpoint >> 32) & 0xff) * (GROUPS - 1) >> 8)
+    return (group if group < GROUPS else group - GROUPS) * GROUP
+
+cdef inline int endpoints_find(const Endpoint *slots, uint64_t endpoint) noexcept nogil:
     """The slot of an endpoint, -1 where it has none."""
-    return mark_find(marks, ENDPOINTS, endpoint_mark(endpoint))
+    cdef uint32_t mark = endpoint_mark(endpoint)
+    cdef int first = endpoint_first(endpoint), found = group_find(&slots[first], mark)
+    if found >= 0:
+        return first + found
+    first = endpoint_second(endpoint)
+    found = group_find(&slots[first], mark)
+    return first + found if found >= 0 else -1
 
-cdef inline int endpoints_take(uint16_t *marks, Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour) noexcept nogil:
+cdef inline uint32_t endpoint_count(const Endpoint *e) noexcept nogil:
+    return e.count & 0xffffff
+
+cdef inline int endpoint_hours(const Endpoint *e) noexcept nogil:
+    return e.mark >> 24
+
+cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept nogil:
+    """Larger is worth more: hours, how recent the last one is, calls."""
+    cdef uint32_t age = (hour - (e.count >> 24)) & 0xff
+    return (<uint64_t>(e.mark >> 24) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
+
+cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour) noexcept nogil:
     """A slot for a new endpoint; its moments are for the caller to start."""
-    cdef int i, slot = 0
+    cdef int i, at, slot = 0
     cdef uint64_t rank, least = <uint64_t>-1
-    for i in range(ENDPOINTS):
-        rank = (<uint64_t>familiar_rank(&slots[i].familiar, hour) << 32) | slots[i].count if marks[i] else 0
+    for i in range(2 * GROUP):
+        at = endpoint_first(endpoint) + i if i < GROUP else endpoint_second(endpoint) + i - GROUP
+        rank = endpoint_rank(&slots[at], hour)
         if rank < least:
             least = rank
-            slot = i
-    rest[0] += slots[slot].count if marks[slot] else 0
-    marks[slot] = endpoint_mark(endpoint)
-    slots[slot].low = endpoint_low(endpoint)
+            slot = at
+    rest[0] += endpoint_count(&slots[slot])
+    slots[slot].mark = endpoint_mark(endpoint)
     slots[slot].count = 0
-    slots[slot].familiar.hours = 0
-    slots[slot].familiar.last = 0
     return slot
+
+cdef inline void endpoint_see(Endpoint *e, uint32_t hour) noexcept nogil:
+    """Make it more familiar: one more clock hour, if it is one."""
+    if e.count >> 24 != (hour & 0xff) or e.mark >> 24 == 0:
+        e.count = (e.count & 0xffffff) | ((hour & 0xff) << 24)
+        if e.mark >> 24 < ENDPOINT_HOURS_MOST:
+            e.mark += 1 << 24
+
+cdef inline void endpoints_halve(Endpoint *slots, uint32_t *rest) noexcept nogil:
+    cdef int i
+    for i in range(ENDPOINTS):
+        slots[i].count = (slots[i].count & <uint32_t>(255 << 24)) | (endpoint_count(&slots[i]) >> 1)
+    rest[0] >>= 1
+
+cdef inline void endpoints_count(Endpoint *slots, uint32_t *rest, int slot, uint32_t calls) noexcept nogil:
+    while endpoint_count(&slots[slot]) + calls >= 1 << 24:
+        endpoints_halve(slots, rest)
+    slots[slot].count += calls

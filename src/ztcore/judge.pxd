@@ -105,7 +105,7 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     cdef uint32_t seconds
     cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
     cdef f4 e, r, raw
-    cdef float mean = row.response.mean
+    cdef float mean = row.response_mean
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
     if f4_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
         seconds = seconds_of(now)

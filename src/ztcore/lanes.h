@@ -181,19 +181,39 @@ ZT_INLINE float f1_max3(f4 a)
     return x > z ? x : z;
 }
 
-/* Where a 16-bit mark stands among n (a multiple of 8), -1 where it does not. */
-ZT_INLINE int mark_find(const uint16_t *marks, int n, uint16_t mark)
+/* Which of four 16-byte slots begins with a 24-bit mark (its upper byte is not compared), -1: none. */
+ZT_INLINE int group_find(const void *slots, uint32_t mark)
 {
 #if defined(ZT_VECTOR) && defined(__SSE2__)
-    __m128i wanted = _mm_set1_epi16((short)mark);
-    for (int i = 0; i < n; i += 8) {
-        int hit = _mm_movemask_epi8(_mm_cmpeq_epi16(_mm_loadu_si128((const __m128i *)(marks + i)), wanted));
+    const __m128 *s = (const __m128 *)slots;
+    __m128 ab = _mm_unpacklo_ps(_mm_loadu_ps((const float *)s), _mm_loadu_ps((const float *)(s + 1)));
+    __m128 cd = _mm_unpacklo_ps(_mm_loadu_ps((const float *)(s + 2)), _mm_loadu_ps((const float *)(s + 3)));
+    __m128i all = _mm_slli_epi32(_mm_castps_si128(_mm_movelh_ps(ab, cd)), 8);
+    int hit = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(all, _mm_set1_epi32((int)(mark << 8)))));
+    return hit ? __builtin_ctz((unsigned)hit) : -1;
+#else
+    const uint32_t *s = (const uint32_t *)slots;
+    for (int i = 0; i < 4; i++)
+        if (s[4 * i] << 8 == mark << 8)
+            return i;
+    return -1;
+#endif
+}
+
+/* Which of n (a multiple of 4) four-byte slots begins with a 16-bit mark, -1: none. */
+ZT_INLINE int pair_find(const uint16_t *slots, int n, uint16_t mark)
+{
+#if defined(ZT_VECTOR) && defined(__SSE2__)
+    __m128i wanted = _mm_set1_epi32((int)((uint32_t)mark << 16));
+    for (int i = 0; i < n; i += 4) {
+        __m128i all = _mm_slli_epi32(_mm_loadu_si128((const __m128i *)(slots + 2 * i)), 16);
+        int hit = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(all, wanted)));
         if (hit)
-            return i + (__builtin_ctz((unsigned)hit) >> 1);
+            return i + __builtin_ctz((unsigned)hit);
     }
 #else
     for (int i = 0; i < n; i++)
-        if (marks[i] == mark)
+        if (slots[2 * i] == mark)
             return i;
 #endif
     return -1;

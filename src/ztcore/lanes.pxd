@@ -1,6 +1,6 @@
 # Four floats at once: a lane for each half-life (1, 10, 90 minutes), the last one spare.
 
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef extern from "lanes.h" nogil:
     ctypedef struct f4:
@@ -24,7 +24,8 @@ cdef extern from "lanes.h" nogil:
     f4 f4_from_u16(const uint16_t *p) noexcept
     void f4_to_u16(uint16_t *p, f4 a) noexcept
     f4 f4_random(uint64_t bits) noexcept
-    int mark_find(const uint16_t *marks, int n, uint16_t mark) noexcept
+    int group_find(const void *slots, uint32_t mark) noexcept
+    int pair_find(const uint16_t *slots, int n, uint16_t mark) noexcept
     int f4_above(f4 a, f4 b) noexcept
     bint f4_within(f4 a, f4 most) noexcept
     float f1_max3(f4 a) noexcept

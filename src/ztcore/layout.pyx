@@ -32,10 +32,9 @@ TRANSITION = _record(
 
 _FAMILIAR = _record(("hours", "u1"), ("last", "u1"))
 _ENDPOINT = _record(
-    ("latency_mean", "u2"), ("latency_var", "u2"), ("size_mean", "u2"), ("size_var", "u2"),
-    ("count", "u4"), ("familiar", _FAMILIAR), ("low", "u2"),
+    ("mark", "u4"), ("count", "u4"), ("latency_mean", "u2"), ("latency_var", "u2"), ("size_mean", "u2"), ("size_var", "u2"),
 )
-_SOURCES = _record(("mark", "u2", 24), ("familiar", _FAMILIAR, 24))
+_SOURCES = np.dtype((_record(("mark", "u2"), ("familiar", _FAMILIAR)), 24))
 _METHODS = _record(("familiar", _FAMILIAR, 8), ("count", "u1", 8))
 _OBJECTS = _record(("last", "u8"), ("bits", "u8", (2, 3)), ("added", "u4"), ("young", "u4"))
 _WELFORD = _record(("n", "f4"), ("mean", "f4"), ("m2", "f4"))
@@ -53,13 +52,13 @@ ROW = _record(
     ("last_seen", "i8"), ("next_tick", "i8"), ("events", "u8"),
     ("trials", "f4", 4), ("seen", "f4", 4), ("expected", "f4", 4), ("weight", "f4", 4), ("gate", "f4", 4),
     ("bytes_out", "f4", 4), ("rate", "f4"), ("unlearned", "f4"), ("hot", "u4"), ("pending_trials", "u4"),
-    ("last_hour", "u4"), ("score", "f4"), ("flags", "u1"), ("level", "u1"), ("pin_level", "u1"),
+    ("response_mean", "f4"), ("last_hour", "u4"), ("flags", "u1"), ("level", "u1"), ("pin_level", "u1"),
     ("loud", "u1"), ("episode", "u1"), ("late_streak", "u1"), ("hour_methods", "u1"), ("max_action", "u1"),
-    ("moments", _MOMENTS), ("minutes", _MINUTES), ("marks", "u2", 24), ("response", _WELFORD),
-    ("request_mean", "f4"), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES), ("latency", "u2", 64),
+    ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES),
+    ("response", _WELFORD), ("request_mean", "f4"), ("score", "f4"), ("nats", "f4"), ("latency", "u2", 64),
     ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (16, 4)),
     ("shares", _SHARES), ("tails", _TAILS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
-    ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("nats", "f4"), ("why", WHY, 2), ("whys", "u1"),
+    ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("unused", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("until", "i8"), ("below", "i8"), ("pin_until", "i8"), ("journal", "u8", 3),
     ("user", "u1", 24), ("name", "S64"),
@@ -77,7 +76,7 @@ _check("EVENT", EVENT, sizeof(Event))
 _check("WHY", WHY, sizeof(Why))
 _check("TRANSITION", TRANSITION, sizeof(Transition))
 _check("ROW", ROW, sizeof(Row))
-for _name, _at in (("decision", 16), ("trials", 64), ("gate", 128), ("moments", 192), ("marks", 256), ("endpoints", 320)):
+for _name, _at in (("decision", 16), ("trials", 64), ("gate", 128), ("moments", 192), ("endpoints", 256)):
     if ROW.fields[_name][1] != _at:
         raise ImportError(f"ztcore.layout: ROW.{_name} is at {ROW.fields[_name][1]}, not at {_at}")
 

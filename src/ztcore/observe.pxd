@@ -4,10 +4,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from ztcore.action cimport FALL_POINTS, action_journal, action_observe, action_settle, effective
+from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
 from ztcore.atomic cimport word_add, zt_ctz, zt_unlikely
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight
-from ztcore.endpoints cimport Endpoint, endpoints_take
+from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
 from ztcore.event cimport Event
 from ztcore.ewma cimport ewma_add
 from ztcore.familiar cimport familiar_see
@@ -24,7 +24,7 @@ from ztcore.moments cimport moments_init, moments_learn, slot_start
 from ztcore.policy cimport Policy
 from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_SETTLED, Row
 from ztcore.score cimport level_of
-from ztcore.signals cimport Sight, sight, sight_find, signals_hit
+from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
 from ztcore.table cimport COUNT_LATE, COUNT_REWOUND, Header, Table
 from ztcore.verdict cimport SERVER_ERRORS, SLOW_RESPONSES, Verdict
@@ -150,16 +150,16 @@ cdef inline void observe_familiar(Row *row, const Event *e, Sight *s) noexcept n
     """A quiet event makes its endpoint, source, method and hour more familiar."""
     cdef Endpoint *slot
     if zt_unlikely(s.endpoint < 0):
-        s.endpoint = endpoints_take(row.marks, row.endpoints, &row.rest, e.endpoint, s.hour)
+        s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour)
         slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
     slot = &row.endpoints[s.endpoint]
-    if zt_unlikely(slot.count < 2):
-        row.singles += 1.0 if slot.count == 0 else -1.0 if row.singles >= 1.0 else 0.0
-    familiar_see(&slot.familiar, s.hour)
+    if zt_unlikely(endpoint_count(slot) < 2):
+        row.singles += 1.0 if endpoint_count(slot) == 0 else -1.0 if row.singles >= 1.0 else 0.0
+    endpoint_see(slot, s.hour)
     if e.source:
         if zt_unlikely(s.source < 0):
             s.source = sources_take(&row.sources, e.source, s.hour)
-        familiar_see(&row.sources.familiar[s.source], s.hour)
+        familiar_see(&row.sources.source[s.source].familiar, s.hour)
     if zt_unlikely(row.last_hour != s.hour):
         row.last_hour = s.hour
         row.hour_methods = 0
@@ -182,6 +182,7 @@ cdef inline void observe_sizes(Row *row, const Event *e, const Sight *s) noexcep
     if row.response.n >= 100.0 and response > <float>30.0 * row.response.mean:
         response = <float>30.0 * row.response.mean
     welford_add(&row.response, response, weight, 5000.0)
+    row.response_mean = row.response.mean
     row.request_mean = ewma_add(row.request_mean, e.request_bytes, row.moments.mean[3] / weight, 5000.0)
 
 cdef inline void observe_anomaly(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
@@ -208,7 +209,6 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     v.hot = 0
     v.fresh = v.corroborated = v.new_endpoint = False
     v.level = v.ceiling = 0
-    sight_find(&s, row, e)
     if zt_unlikely(row.reference == 0):
         row_start(header, row, now)
     if zt_unlikely(now < row.last_seen):
@@ -248,7 +248,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     row.hot = v.hot
     if v.hot or v.ceiling:
         judge_score(v, policy, young)
-    if zt_unlikely(v.score > 0.0 or row.score > 0.0 or row.level > 0):
+    if zt_unlikely(v.score > 0.0 or row.decision & DECISION_MACHINE):
         row.score = v.score
         row.nats = v.nats
         action_observe(t, row, v, now)
@@ -261,7 +261,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         observe_familiar(row, e, &s)
         observe_sizes(row, e, &s)
     if s.endpoint >= 0:
-        row.endpoints[s.endpoint].count += e.count
+        endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
 

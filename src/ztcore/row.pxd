@@ -1,7 +1,7 @@
 # What is remembered of one partner: 1,984 bytes, no pointers. The numpy dtype beside it is layout.ROW.
 #
 # The first cache line holds all that check() and the table read. An ordinary event touches that,
-# the next four, and the one line of its endpoint; what only a hit, a new source, a learning tick
+# the next three, and one or two of its endpoints'; what only a hit, a new source, a learning tick
 # or a person looks at comes behind. Half of what an event costs is waiting for these lines.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -56,8 +56,8 @@ cdef struct Row:
     float unlearned             # quiet events since the last tick
     uint32_t hot                # signals with evidence after the last event
     uint32_t pending_trials     # quiet events since the last fold
+    float response_mean         # of `response`
     uint32_t last_hour          # the last clock hour counted as one the partner calls in
-    float score
     uint8_t flags
     uint8_t level
     uint8_t pin_level
@@ -69,13 +69,14 @@ cdef struct Row:
     # -- line 3
     Moments moments
     Minutes minutes
-    # -- line 4, and six more of which an event touches one
-    uint16_t marks[ENDPOINTS]   # of the endpoints, 0: free
-    Welford response            # response bytes: weight, mean, M2
-    float request_mean          # EWMA of request bytes
+    # -- six lines of which an event touches one or two
     Endpoint endpoints[ENDPOINTS]
     # -- what not every event touches
-    SourceSet sources
+    SourceSet sources           # a line and a half
+    Welford response            # response bytes: weight, mean, M2
+    float request_mean          # EWMA of request bytes
+    float score
+    float nats
     Histogram latency
     MethodSet methods
     float within[4]             # variance of sizes and latencies within endpoints
@@ -89,7 +90,6 @@ cdef struct Row:
     float learned               # events that did
     uint32_t rest               # calls of endpoints that lost their slot
     float singles               # endpoints seen once (Good and Turing), fading with the trials
-    float nats
     Why why[WHYS]               # reasons of the level
     uint8_t whys                # how many
     uint8_t cause

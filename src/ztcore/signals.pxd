@@ -3,8 +3,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport zt_prefetch
-from ztcore.endpoints cimport endpoints_find
+from ztcore.endpoints cimport endpoint_count, endpoint_hours, endpoints_find
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_POST, Event
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.hours cimport hours_unusual
@@ -77,21 +76,16 @@ cdef inline uint32_t signal_error_on_new(const Event *e) noexcept nogil:
 cdef inline uint32_t signal_unusual_hour(const Row *row, const Sight *s) noexcept nogil:
     return <uint32_t>row.last_hour != s.hour and hours_unusual(&row.hours, s.hour, s.now - row.first_seen) << UNUSUAL_HOUR
 
-cdef inline void sight_find(Sight *s, const Row *row, const Event *e) noexcept nogil:
-    """Find the slots first, so that what they hold is on its way from memory."""
-    s.endpoint = endpoints_find(row.marks, e.endpoint)
-    s.source = sources_find(&row.sources, e.source) if e.source else -1
-    if s.endpoint >= 0:
-        zt_prefetch(&row.endpoints[s.endpoint])
-
 cdef inline void sight(Sight *s, const Row *row, const Event *e, int64_t now) noexcept nogil:
     s.values = moments_values(e.latency_ms, e.request_bytes, e.response_bytes)
     s.hour = <uint32_t>(now // HOUR_NS)
+    s.endpoint = endpoints_find(row.endpoints, e.endpoint)
+    s.source = sources_find(&row.sources, e.source) if e.source else -1
     s.now = now
     s.discovering = not row.flags & ROW_SETTLED
-    s.endpoint_count = row.endpoints[s.endpoint].count if s.endpoint >= 0 else 0.0
-    s.endpoint_hours = row.endpoints[s.endpoint].familiar.hours if s.endpoint >= 0 else 0
-    s.source_hours = row.sources.familiar[s.source].hours if s.source >= 0 else 0
+    s.endpoint_count = endpoint_count(&row.endpoints[s.endpoint]) if s.endpoint >= 0 else 0.0
+    s.endpoint_hours = endpoint_hours(&row.endpoints[s.endpoint]) if s.endpoint >= 0 else 0
+    s.source_hours = row.sources.source[s.source].familiar.hours if s.source >= 0 else 0
 
 cdef inline uint32_t signals_hit(Row *row, const Event *e, const Sight *s) noexcept nogil:
     """One bit a signal that this event hits; bit UNFAMILIAR where the endpoint is unfamiliar."""

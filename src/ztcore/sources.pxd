@@ -4,14 +4,17 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from ztcore.familiar cimport Familiar, familiar_rank
-from ztcore.lanes cimport mark_find
+from ztcore.lanes cimport pair_find
 
 cdef enum:
     SOURCES = 24
 
+cdef struct Source:
+    uint16_t mark               # 0: free
+    Familiar familiar
+
 cdef struct SourceSet:
-    uint16_t mark[SOURCES]      # 0: free
-    Familiar familiar[SOURCES]
+    Source source[SOURCES]
 
 cdef inline uint16_t source_mark(uint64_t source) noexcept nogil:
     cdef uint16_t mark = <uint16_t>(source >> 40)
@@ -19,18 +22,18 @@ cdef inline uint16_t source_mark(uint64_t source) noexcept nogil:
 
 cdef inline int sources_find(const SourceSet *s, uint64_t source) noexcept nogil:
     """The slot of a source, -1 where it is unknown."""
-    return mark_find(s.mark, SOURCES, source_mark(source))
+    return pair_find(&s.source[0].mark, SOURCES, source_mark(source))
 
 cdef inline int sources_take(SourceSet *s, uint64_t source, uint32_t hour) noexcept nogil:
     """A slot for a new source: a free one, or that of the least familiar, least recent."""
     cdef int i, slot = 0
     cdef uint32_t rank, least = <uint32_t>-1
     for i in range(SOURCES):
-        rank = familiar_rank(&s.familiar[i], hour) if s.mark[i] else 0
+        rank = familiar_rank(&s.source[i].familiar, hour) if s.source[i].mark else 0
         if rank < least:
             least = rank
             slot = i
-    s.mark[slot] = source_mark(source)
-    s.familiar[slot].hours = 0
-    s.familiar[slot].last = 0
+    s.source[slot].mark = source_mark(source)
+    s.source[slot].familiar.hours = 0
+    s.source[slot].familiar.last = 0
     return slot
