@@ -4,12 +4,12 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ztcore.atomic cimport word_peek, word_store, word_swap
+from ztcore.atomic cimport word_store
 from ztcore.journal cimport Transition, journal_write
 from ztcore.lanes cimport f4, f4_all, f4_load, f4_min, f4_mul, f4_store
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, Row, WHYS
-from ztcore.table cimport Table, row_index
+from ztcore.table cimport Table, active_set, row_index
 from ztcore.tails cimport TAIL_KINDS
 from ztcore.verdict cimport HITS, Verdict
 from ztcore.times cimport SECOND_NS
@@ -65,16 +65,6 @@ cdef inline int64_t next_due(const Policy *policy, const Row *row) noexcept nogi
     if row.pin_level != NO_PIN and row.pin_until < due:
         due = row.pin_until
     return due
-
-cdef inline void active_set(const Table *t, const Row *row, bint on) noexcept nogil:
-    """Mark a row that advance() must look at. The order against the row does not matter: a bit
-    too many costs a look, and a level is only reached by who sets the bit after it."""
-    cdef uint64_t i = row_index(t, row), bit = <uint64_t>1 << (i & 63)
-    cdef uint64_t seen = word_peek(&t.active[i >> 6]), wanted
-    while True:
-        wanted = seen | bit if on else seen & ~bit
-        if wanted == seen or word_swap(&t.active[i >> 6], &seen, wanted):
-            return
 
 cdef inline void action_publish(const Table *t, Row *row) noexcept nogil:
     """Write the decision word from the row's plain fields; check() reads nothing else."""

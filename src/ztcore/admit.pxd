@@ -11,7 +11,7 @@ from ztcore.atomic cimport word_add, word_load, word_store, word_swap, zt_yield
 from ztcore.row cimport NO_PIN, ROW_KEEP, ROW_NAME_HASHED, Row
 from ztcore.table cimport (APPS, APP_LENGTH, COUNT_ADMITTED, COUNT_EVENTS_GONE, COUNT_EVICTED,
                            COUNT_HASHED_APPS, COUNT_LONG_NAMES, Header, ROW_OWNED, Table, WAYS,
-                           table_bucket, table_find, table_other)
+                           active_set, row_index, table_bucket, table_find, table_other)
 from ztcore.times cimport DAY_NS
 
 cdef enum:
@@ -62,21 +62,65 @@ cdef inline uint64_t row_worth(const Row *row, int64_t now) noexcept nogil:
     cdef int64_t days = idle // DAY_NS if idle > 0 else 0
     return row.events >> days if days < 63 else 0
 
-cdef inline void row_clear(const Table *t, Row *row) noexcept nogil:
-    """Empty an owned row: the decision first, so that no reader sees a level without a partner."""
-    cdef uint64_t *key = &t.keys[<uint64_t>(row - t.rows)]
+cdef inline void row_empty(const Table *t, Row *row) noexcept nogil:
+    """Zero an owned row: the decision first, so that no reader sees a level without a partner."""
     word_store(&row.decision, 0)
-    word_add(&t.header.counter[COUNT_EVENTS_GONE], row.events)
-    word_store(key, 0)
+    word_store(&t.keys[row_index(t, row)], 0)
     word_store(&row.key, 0)
     memset(<char *>row + sizeof(uint64_t), 0, sizeof(Row) - sizeof(uint64_t))
-    row.pin_level = NO_PIN
-    row.max_action = 4
+    active_set(t, row, False)
+
+cdef inline void row_clear(const Table *t, Row *row) noexcept nogil:
+    """A partner leaves the table."""
+    word_add(&t.header.counter[COUNT_EVENTS_GONE], row.events)
+    row_empty(t, row)
     word_add(&t.header.occupied, <uint64_t>-1)
 
+cdef inline void row_move(const Table *t, Row *row, Row *to) noexcept nogil:
+    """Give a partner another row; both are owned. Who still holds the old address finds another
+    key there and looks again."""
+    memcpy(<char *>to + 2 * sizeof(uint64_t), <char *>row + 2 * sizeof(uint64_t), sizeof(Row) - 2 * sizeof(uint64_t))
+    word_store(&to.key, row.key)
+    word_store(&t.keys[row_index(t, to)], row.key)
+    active_set(t, to, row.level > 0 or row.pin_level != NO_PIN)
+    row_empty(t, row)
+
+cdef inline Row *bucket_free(const Table *t, uint64_t bucket) noexcept nogil:
+    cdef int i
+    for i in range(WAYS):
+        if t.keys[bucket * WAYS + i] == 0:
+            return t.rows + bucket * WAYS + i
+    return NULL
+
+cdef inline Row *bucket_make_room(const Table *t, uint64_t bucket) noexcept nogil:
+    """Move one partner of an owned bucket to its other bucket, where that has room and nobody is
+    at work on it; the row that became free, or NULL."""
+    cdef Row *row
+    cdef Row *to
+    cdef uint64_t key, other, free
+    cdef int i
+    for i in range(WAYS):
+        key = t.keys[bucket * WAYS + i]
+        other = table_other(t, key) if table_bucket(t, key) == bucket else table_bucket(t, key)
+        free = 0
+        if key == 0 or other == bucket or bucket_free(t, other) == NULL or not word_swap(&t.bucket_words[other], &free, 1):
+            continue
+        row = t.rows + bucket * WAYS + i
+        to = bucket_free(t, other)
+        if to != NULL:
+            row_own(row)
+            row_own(to)
+            row_move(t, row, to)
+            row_free(to)
+            row_free(row)
+            word_store(&t.bucket_words[other], 0)
+            return row
+        word_store(&t.bucket_words[other], 0)
+    return NULL
+
 cdef inline Row *bucket_victim(const Table *t, uint64_t first, uint64_t other, int64_t now, uint64_t worth) noexcept nogil:
-    """A free row of the two buckets, in the emptier one, else the least worthy that is worth less
-    than `worth`; NULL where there is none."""
+    """A free row of the two buckets, in the emptier one, or one made free by moving a partner to its
+    other bucket; else that of the least worthy that is worth less than `worth`, or NULL."""
     cdef Row *row
     cdef Row *least = NULL
     cdef Row *free[2]
@@ -99,7 +143,10 @@ cdef inline Row *bucket_victim(const Table *t, uint64_t first, uint64_t other, i
                     least = row
     if frees[0] or frees[1]:
         return free[0] if frees[0] >= frees[1] else free[1]
-    return least
+    row = bucket_make_room(t, first)
+    if row == NULL and other != first:
+        row = bucket_make_room(t, other)
+    return row if row != NULL else least
 
 cdef inline bint bucket_own(const Table *t, uint64_t bucket) noexcept nogil:
     """Try to own a bucket; give up after a bounded number of tries."""
@@ -144,7 +191,7 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
                 row.max_action = 4
                 row_name(t, row, name)
                 word_store(&row.key, key)
-                word_store(&t.keys[<uint64_t>(row - t.rows)], key)
+                word_store(&t.keys[row_index(t, row)], key)
                 row_free(row)
                 word_add(&t.header.counter[COUNT_ADMITTED], 1)
                 word_add(&t.header.occupied, 1)

@@ -332,14 +332,17 @@ cdef class Core:
             self.remember(who, partner, app)
         key = who.key
         row = who.row
-        if zt_unlikely(row == NULL or word_peek(&row.key) != key):
-            row = who.row = table_find(t, key) if key else NULL
-            if row == NULL:
-                if timestamp is not None:
-                    timestamp_of(timestamp, "timestamp")
-                return CALM
-        word = word_load(&row.decision)
-        if word & DECISION_MACHINE == 0 or word_peek(&row.key) != key:
+        while True:
+            if zt_unlikely(row == NULL or word_peek(&row.key) != key):
+                row = who.row = table_find(t, key) if key else NULL
+                if row == NULL:
+                    if timestamp is not None:
+                        timestamp_of(timestamp, "timestamp")
+                    return CALM
+            word = word_load(&row.decision)
+            if zt_likely(word_peek(&row.key) == key):   # else it moved meanwhile
+                break
+        if word & DECISION_MACHINE == 0:
             if timestamp is not None:
                 timestamp_of(timestamp, "timestamp")
             return CALM
@@ -349,7 +352,7 @@ cdef class Core:
             if row.key == key:
                 action_settle(t, row, now)
             row_free(row)
-            if row.key != key or row.decision & DECISION_MACHINE == 0:
+            if row.decision & DECISION_MACHINE == 0:
                 return CALM
         return decide(t, row, NULL, now, True)
 

@@ -58,21 +58,50 @@ cdef inline void sip_word(SipState *s, uint64_t m) noexcept nogil:
     sip_round(s)
     s.v0 ^= m
 
-cdef inline uint64_t siphash(const SipKey *key, const unsigned char *data, size_t n) noexcept nogil:
-    """The hash of n bytes; `data` may be NULL where n is 0."""
-    cdef SipState s
-    cdef size_t i = 0
+cdef inline void sip_start(SipState *s, const SipKey *key) noexcept nogil:
     s.v0 = key.k0 ^ <uint64_t>0x736f6d6570736575
     s.v1 = key.k1 ^ <uint64_t>0x646f72616e646f6d
     s.v2 = key.k0 ^ <uint64_t>0x6c7967656e657261
     s.v3 = key.k1 ^ <uint64_t>0x7465646279746573
+
+cdef inline uint64_t sip_end(SipState *s, uint64_t rest, size_t n) noexcept nogil:
+    """rest: the last n % 8 of all n bytes."""
+    sip_word(s, rest | <uint64_t>n << 56)
+    s.v2 ^= 0xff
+    sip_round(s)
+    sip_round(s)
+    sip_round(s)
+    sip_round(s)
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+
+cdef inline uint64_t siphash(const SipKey *key, const unsigned char *data, size_t n) noexcept nogil:
+    """The hash of n bytes; `data` may be NULL where n is 0."""
+    cdef SipState s
+    cdef size_t i = 0
+    sip_start(&s, key)
     while i + 8 <= n:
         sip_word(&s, load64(data + i))
         i += 8
-    sip_word(&s, load_rest(data, n) | <uint64_t>n << 56)
-    s.v2 ^= 0xff
-    sip_round(&s)
-    sip_round(&s)
-    sip_round(&s)
-    sip_round(&s)
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+    return sip_end(&s, load_rest(data, n), n)
+
+cdef struct SipStream:          # the same hash of bytes that do not lie together
+    SipState state
+    uint64_t rest               # bytes that do not fill a word yet
+    size_t size                 # of all bytes so far
+
+cdef inline void sip_feed_few(SipStream *s, uint64_t x, size_t n) noexcept nogil:
+    """n = 1..8 bytes; those of x above them are 0."""
+    cdef size_t at = 8 * (s.size & 7)
+    s.rest |= x << at
+    if (s.size & 7) + n >= 8:
+        sip_word(&s.state, s.rest)
+        s.rest = x >> (64 - at) if at else 0
+    s.size += n
+
+cdef inline void sip_feed(SipStream *s, const unsigned char *data, size_t n) noexcept nogil:
+    cdef size_t i = 0
+    while i + 8 <= n:
+        sip_feed_few(s, load64(data + i), 8)
+        i += 8
+    if n & 7:
+        sip_feed_few(s, load_rest(data, n), n & 7)

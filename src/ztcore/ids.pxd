@@ -150,7 +150,6 @@ cdef inline bint segment_is_id(const unsigned char *s, size_t n, int classes) no
     """The list above. classes: the segment's byte classes together; n is at least 1."""
     cdef size_t stem = n
     cdef Shape shape
-    cdef bint short
     if classes & BYTE_LETTER and n <= 3 and classes & BYTE_AT == 0:
         return False
     if classes & BYTE_AT and is_address(s, n):
@@ -170,4 +169,4 @@ cdef inline bint segment_is_id(const unsigned char *s, size_t n, int classes) no
         return True
     if shape.longest >= LONG_RUN and stem >= LONG_TOKEN:
         return True
-    return shape.digits >= (DIGITS if stem == n else FILE_DIGITS)
+    return shape.digits >= <uint32_t>(DIGITS if stem == n else FILE_DIGITS)

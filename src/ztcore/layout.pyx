@@ -61,7 +61,7 @@ ROW = _record(
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("unused", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("until", "i8"), ("below", "i8"), ("pin_until", "i8"), ("journal", "u8", 3),
-    ("user", "u1", 24), ("name", "S64"),
+    ("user", "u1", 72), ("name", "S64"),
 )
 """All that is remembered of a partner; the fields are explained in row.pxd."""
 
@@ -76,6 +76,8 @@ _check("EVENT", EVENT, sizeof(Event))
 _check("WHY", WHY, sizeof(Why))
 _check("TRANSITION", TRANSITION, sizeof(Transition))
 _check("ROW", ROW, sizeof(Row))
+if sizeof(Row) % 64:
+    raise ImportError(f"ztcore.layout: a row of {sizeof(Row)} bytes does not end with a cache line")
 for _name, _at in (("decision", 16), ("trials", 64), ("gate", 128), ("moments", 192), ("endpoints", 256)):
     if ROW.fields[_name][1] != _at:
         raise ImportError(f"ztcore.layout: ROW.{_name} is at {ROW.fields[_name][1]}, not at {_at}")

@@ -13,8 +13,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ztcore.atomic cimport zt_likely, zt_unlikely
-from ztcore.hash cimport SipKey, load64, siphash
-from ztcore.ids cimport (BYTE_AT, BYTE_DIGIT, BYTE_LETTER, BYTE_OTHER, BYTE_QUERY, BYTE_STOP, BYTE_TRIGGER,
+from ztcore.hash cimport SipKey, SipStream, load64, sip_end, sip_feed, sip_feed_few, sip_start, siphash
+from ztcore.ids cimport (BYTE_AT, BYTE_DIGIT, BYTE_LETTER, BYTE_OTHER, BYTE_QUERY, BYTE_STOP, BYTE_TRIGGER, HEX,
                          byte_class, hex_digit, is_letter, segment_is_id)
 from ztcore.patterns cimport PATTERN_BYTES, patterns_found
 
@@ -34,6 +34,17 @@ cdef enum:
     SLASH = 47
     QUERY = 63
     FRAGMENT = 35
+
+cdef extern from "paths.h" nogil:
+    ctypedef struct PathMasks "struct path_masks":
+        uint64_t slash
+        uint64_t query
+        uint64_t digit
+        uint64_t letter
+        uint64_t join           # - . _
+    void path_masks_of(const unsigned char *s, size_t n, PathMasks *out) noexcept
+    int zt_ctz64(uint64_t x) noexcept
+    int zt_clz64(uint64_t x) noexcept
 
 cdef extern from *:
     """
@@ -255,7 +266,7 @@ cdef inline void segment_long(const SipKey *key, unsigned char *out, size_t star
     out[start] = PLACEHOLDER
     g.size = start + 1
 
-cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, int method, Path *path) noexcept nogil:
+cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, Path *path) noexcept nogil:
     """Write the template into TEMPLATE_SIZE bytes, and object id and flags into `path`; g: at and
     end are set."""
     cdef size_t start
@@ -263,8 +274,7 @@ cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, 
     g.seen = g.markers = 0
     path.object_id = 0
     path.flags = 0
-    out[0] = <unsigned char>method
-    g.size = 1
+    g.size = 0
     if zt_unlikely(g.at < g.end and g.at[0] != SLASH):
         g.at = path_start(g.at, g.end)
     while True:
@@ -288,6 +298,75 @@ cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, 
     if path.object_id:
         path.flags |= PATH_HAS_ID
 
+cdef inline void template_parse(const SipKey *key, const unsigned char *s, size_t n, Scan *g, Path *path) noexcept nogil:
+    """Any path."""
+    cdef unsigned char template[TEMPLATE_SIZE]
+    g.at = s
+    g.end = s + n
+    template_write(key, template, g, path)
+    path.endpoint = siphash(key, template, g.size)
+
+cdef inline uint64_t bits_below(size_t n) noexcept nogil:
+    """n = 0..64."""
+    return <uint64_t>-1 >> (64 - n) if n else 0
+
+cdef inline bint plain_is_id(const unsigned char *s, size_t n, uint64_t segment, const PathMasks *m) noexcept nogil:
+    """segment_is_id(), and the short cut for words like "v1" and "oauth2"."""
+    cdef uint64_t digits = segment & m.digit
+    digits &= digits - 1
+    if n < HEX and segment & m.letter and digits & (digits - 1) == 0:
+        return False
+    return segment_is_id(s, n, BYTE_DIGIT | (BYTE_LETTER if segment & m.letter else 0)
+                         | (BYTE_OTHER if segment & m.join else 0))
+
+cdef inline bint plain_parse(const SipKey *key, const unsigned char *s, size_t n, Scan *g, Path *out) noexcept nogil:
+    """The same for what most paths are: at most 64 bytes, without empty segments and unusual bytes,
+    a word or a number in each segment. False for another path."""
+    cdef PathMasks m
+    cdef SipStream h
+    cdef uint64_t path, segment, digits
+    cdef size_t size = n if n <= 64 else 64, start, end, done = 0
+    path_masks_of(s, size, &m)
+    if m.query:
+        size = zt_ctz64(m.query)
+    elif n > 64:
+        return False
+    g.at = s + size
+    path = bits_below(size)
+    if path >> 1 and m.slash & path & (<uint64_t>1 << (size - 1)):
+        size -= 1
+        path >>= 1
+    if (path & ~(m.slash | m.digit | m.letter | m.join) or m.slash & path & 1 == 0
+            or path & (m.slash << 1) & (m.slash | m.join)):
+        return False
+    out.object_id = 0
+    out.flags = 0
+    if path == 1:
+        size = 0
+    digits = m.digit & path
+    if digits == 0:
+        out.endpoint = siphash(key, s, size)
+        return True
+    sip_start(&h.state, key)
+    h.rest = h.size = 0
+    while digits:
+        start = 64 - zt_clz64(m.slash & bits_below(zt_ctz64(digits)))
+        segment = m.slash & path & ~bits_below(start)
+        end = zt_ctz64(segment) if segment else size
+        segment = bits_below(end) & ~bits_below(start)
+        digits &= ~bits_below(end)
+        if segment & ~m.digit and not plain_is_id(s + start, end - start, segment, &m):
+            continue
+        if out.object_id == 0:
+            out.object_id = object_id_of(key, s + start, end - start, segment & ~m.digit == 0)
+            out.flags = PATH_HAS_ID
+        sip_feed(&h, s + done, start - done)
+        sip_feed_few(&h, PLACEHOLDER, 1)
+        done = end
+    sip_feed(&h, s + done, size - done)
+    out.endpoint = sip_end(&h.state, h.rest, h.size)
+    return True
+
 cdef inline bint path_suspicious(const unsigned char *s, size_t n, const Scan *g) noexcept nogil:
     """Is there a pattern in path or query? Looked for only where a byte could be part of one."""
     cdef const unsigned char *p = g.at
@@ -309,13 +388,14 @@ cdef inline void path_parse(const SipKey *key, const unsigned char *s, size_t n,
 
     method: 0..7, from method_index(); patterns: look for suspicious patterns too.
     """
-    cdef unsigned char template[TEMPLATE_SIZE]
+    cdef SipKey own
     cdef Scan g
-    cdef uint64_t h
-    g.at = s
-    g.end = s + n
-    template_write(key, template, &g, method, out)
-    h = siphash(key, template, g.size)
-    out.endpoint = h if h >= ENDPOINT_MARK else h | ENDPOINT_MARK
+    own.k0 = key.k0 ^ (<uint64_t>method << 56)
+    own.k1 = key.k1
+    g.seen = 0
+    if zt_unlikely(not plain_parse(&own, s, n, &g, out)):
+        template_parse(&own, s, n, &g, out)
+    if zt_unlikely(out.endpoint < ENDPOINT_MARK):
+        out.endpoint |= ENDPOINT_MARK
     if patterns and path_suspicious(s, n, &g):
         out.flags |= PATH_SUSPICIOUS

@@ -102,5 +102,5 @@ cdef struct Row:
     int64_t below               # the score has been below the level's fall line since, 0: it is not
     int64_t pin_until
     uint64_t journal[3]         # what is being applied, for who takes over from a dead process
-    uint8_t user[24]            # state of the user's own signals
+    uint8_t user[72]            # state of the user's own signals
     char name[64]

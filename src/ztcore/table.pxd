@@ -8,6 +8,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from ztcore.atomic cimport word_peek, word_swap
 from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
 from ztcore.names cimport Names
@@ -107,3 +108,13 @@ cdef inline Row *table_find(const Table *t, uint64_t key) noexcept nogil:
 
 cdef inline uint64_t row_index(const Table *t, const Row *row) noexcept nogil:
     return <uint64_t>(row - t.rows)
+
+cdef inline void active_set(const Table *t, const Row *row, bint on) noexcept nogil:
+    """Mark a row that advance() must look at. The order against the row does not matter: a bit
+    too many costs a look, and a level is only reached by who sets the bit after it."""
+    cdef uint64_t i = row_index(t, row), bit = <uint64_t>1 << (i & 63)
+    cdef uint64_t seen = word_peek(&t.active[i >> 6]), wanted
+    while True:
+        wanted = seen | bit if on else seen & ~bit
+        if wanted == seen or word_swap(&t.active[i >> 6], &seen, wanted):
+            return
