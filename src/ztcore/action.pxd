@@ -11,6 +11,7 @@ from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, Row, WHYS
 from ztcore.table cimport Table, active_set, row_index
 from ztcore.tails cimport TAIL_KINDS
+from ztcore.throttle cimport throttle_interval
 from ztcore.verdict cimport HITS, Verdict
 from ztcore.times cimport SECOND_NS
 
@@ -96,6 +97,7 @@ cdef inline void action_journal(const Table *t, const Row *row, int before, int 
     entry.to_level = <uint8_t>after
     entry.cause = <uint8_t>cause
     entry.score = row.score
+    entry.interval = <float>(throttle_interval(row) * 1e-9)
     entry.anomaly = anomaly != NULL
     entry.enforced = enforced(&t.header.policy, row.decision)
     if anomaly != NULL:

@@ -13,10 +13,12 @@ from ztcore.admit cimport bucket_own, row_clear, row_free, row_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport word_peek, word_store, zt_yield
 from ztcore.core cimport Core
+from ztcore.decision cimport reasons_of
 from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
 from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
+from ztcore.verdict cimport Why
 from ztcore.table cimport COUNTERS_ALL, Table, WAYS, table_bucket, table_find, table_other
 
 _COUNTERS = ("events_gone", "late", "turned_away", "admitted", "evicted", "rewound", "bad_timestamp",
@@ -65,7 +67,7 @@ cdef class Engine(Core):
         p.kill_switch = bool(s["kill_switch"])
         p.patterns = bool(s["suspicious_patterns"])
         p.learning = _ns(s["learning_hours"] * 3600.0)
-        p.burn_in = _ns(min(24.0, s["learning_hours"] / 2) * 3600.0)
+        p.burn_in = _ns(min(24.0, max(1.0, s["learning_hours"] / 2)) * 3600.0)
         p.learning_events = s["learning_events"]
         p.threshold[0] = 0.0
         for i, name in enumerate(("alert", "throttle", "quarantine", "block")):
@@ -279,6 +281,13 @@ cdef class Engine(Core):
                         n += 1
                     row_free(row)
         return found[:n]
+
+    def reasons(self, record):
+        """The reasons in a record of layout.ROW or layout.TRANSITION, in words, strongest first."""
+        whys = np.ascontiguousarray(record["why"])
+        cdef const unsigned char[::1] raw = whys.view(np.uint8)
+        cdef int n = min(int(record["whys"]), len(whys))
+        return reasons_of(<const Why *>&raw[0], n)
 
     def app_name(self, int index):
         """The application's name by ROW["app"]; "?" where it is not kept as text."""

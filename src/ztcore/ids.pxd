@@ -68,12 +68,13 @@ cdef inline int hex_digit(unsigned char c) noexcept nogil:
     return c - 87 if 97 <= c <= 102 else -1
 
 cdef inline void shape_of(const unsigned char *s, size_t n, Shape *out) noexcept nogil:
+    """An escape counts as one sign."""
     cdef uint32_t run = 0, kinds = 0
-    cdef size_t i
+    cdef size_t i = 0
     cdef unsigned char c = 0
     out.digits = out.letters = out.not_hex = out.dashes = out.dots = 0
     out.longest = out.longest_mixed = 0
-    for i in range(n + 1):
+    while i <= n:
         c = s[i] if i < n else 47
         if is_digit(c):
             out.digits += 1
@@ -93,6 +94,9 @@ cdef inline void shape_of(const unsigned char *s, size_t n, Shape *out) noexcept
             if kinds == (RUN_DIGIT | RUN_LOWER | RUN_UPPER) and run > out.longest_mixed:
                 out.longest_mixed = run
             run = kinds = 0
+            if c == 37 and i + 2 < n and hex_digit(s[i + 1]) >= 0 and hex_digit(s[i + 2]) >= 0:
+                i += 2
+        i += 1
 
 cdef inline size_t stem_length(const unsigned char *s, size_t n) noexcept nogil:
     """Of a file name: what stands before the extension (a dot, a letter and up to four letters or

@@ -18,6 +18,7 @@ cdef struct Transition:
     uint8_t cause               # Signal, or one of Cause
     uint8_t whys
     float score
+    float interval              # seconds between the calls that a throttle lets through
     uint8_t enforced            # the mode when it happened
     uint8_t name_length
     uint8_t app_length

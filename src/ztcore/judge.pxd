@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from ztcore.atomic cimport zt_ctz
+from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, EVIDENCE_MOST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess, strongest)
 from ztcore.fleet cimport Fleet, fleet_fade, fleet_share
@@ -10,7 +10,7 @@ from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lan
                            f4_max, f4_mul, f4_set, f4_store, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
-from ztcore.row cimport Row
+from ztcore.row cimport ROW_RATED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
@@ -106,6 +106,8 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
     cdef f4 e, r, raw
     cdef float mean = row.response_mean
+    if zt_unlikely(not row.flags & ROW_RATED):
+        return
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
     if f4_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
         seconds = seconds_of(now)

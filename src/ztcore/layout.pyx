@@ -26,7 +26,7 @@ WHY = _record(("signal", "u1"), ("lane", "u1"), ("nats", "u2"), ("k", "f4"), ("n
 
 TRANSITION = _record(
     ("timestamp", "i8"), ("partner", "u8"), ("row", "u4"), ("from_level", "u1"), ("to_level", "u1"),
-    ("cause", "u1"), ("whys", "u1"), ("score", "f4"), ("enforced", "u1"), ("name_length", "u1"),
+    ("cause", "u1"), ("whys", "u1"), ("score", "f4"), ("interval", "f4"), ("enforced", "u1"), ("name_length", "u1"),
     ("app_length", "u1"), ("anomaly", "u1"), ("why", WHY, 3), ("app", "S48"), ("name", "S64"),
 )
 

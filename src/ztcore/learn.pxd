@@ -11,7 +11,7 @@ from ztcore.hours cimport hours_learn, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.policy cimport Policy
-from ztcore.row cimport COUNTERS, ROW_SETTLED, Row
+from ztcore.row cimport COUNTERS, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
                             share_fold, share_spread_learn, share_trials)
 from ztcore.table cimport Header
@@ -24,6 +24,8 @@ cdef enum:
     FOLD_EVENTS = 64
     FOLD_S = 600
     SPREAD_S = 600
+    RATED_EVENTS = 30           # before a rate is called usual
+    RATED_S = 600
 
 cdef inline void learn_priors(Fleet *f) noexcept nogil:
     """The shares usual in the fleet, once for many partners."""
@@ -134,7 +136,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     row.tokens += 2.0 * row.rate * elapsed
     if row.tokens > 3600.0 * row.rate + 10.0:
         row.tokens = 3600.0 * row.rate + 10.0
-    if not young:
+    if not young and row.flags & ROW_RATED:
         if accepted > row.tokens:
             accepted = row.tokens
         row.tokens -= accepted
@@ -148,5 +150,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     if row.nats < 14.0 and (quiet or young):
         learn_drift(row, elapsed)
     age = <float>((now - row.first_seen) * 1e-9)
+    if row.learned >= RATED_EVENTS and age >= RATED_S:
+        row.flags |= ROW_RATED
     row.rate = hours_rate(&row.hours, hour, row.learned / (age if age > 600.0 else 600.0))
     row.next_tick = now + TICK_S * SECOND_NS

@@ -16,7 +16,8 @@ from ztcore.atomic cimport zt_likely, zt_unlikely
 from ztcore.hash cimport SipKey, SipStream, load64, sip_end, sip_feed, sip_feed_few, sip_start, siphash
 from ztcore.ids cimport (BYTE_AT, BYTE_DIGIT, BYTE_LETTER, BYTE_OTHER, BYTE_QUERY, BYTE_STOP, BYTE_TRIGGER, HEX,
                          byte_class, hex_digit, is_letter, segment_is_id)
-from ztcore.patterns cimport PATTERN_BYTES, patterns_found
+from ztcore.patterns cimport patterns_found
+from ztcore.unescape cimport UNESCAPE_MOST
 
 cdef enum:                      # Path.flags
     PATH_HAS_ID = 1             # object_id is set
@@ -51,10 +52,16 @@ cdef extern from *:
     #define OBJECT_HASHED (1ULL << 63)
     #define OBJECT_LIMIT (1ULL << 62)
     #define ENDPOINT_MARK (1ULL << 48)
+    #define FOLD 0x2020202020202020ULL
+    #define FIVE_BYTES 0xffffffffffULL
+    #define ETC 0x2f6374652fULL
     """
     const uint64_t OBJECT_HASHED    # the object id is a hash, not a number
     const uint64_t OBJECT_LIMIT     # decimal ids below this stand for themselves
     const uint64_t ENDPOINT_MARK    # set where the upper 16 bits would be 0
+    const uint64_t FOLD
+    const uint64_t FIVE_BYTES
+    const uint64_t ETC              # "/etc/" as a number
 
 cdef struct Path:
     uint64_t endpoint           # never 0, nor are its upper 16 bits
@@ -167,7 +174,7 @@ cdef inline bint put_escape(unsigned char *out, Scan *g) noexcept nogil:
         return False
     c = <unsigned char>(high << 4 | low)
     g.at += 3
-    if byte_class[c] & (BYTE_LETTER | BYTE_DIGIT) or c == 45 or c == 46 or c == 95 or c == 126:
+    if byte_class[c] & (BYTE_LETTER | BYTE_DIGIT) or c == 45 or c == 46 or c == 64 or c == 95 or c == 126:
         put_byte(out, g, c)
         return True
     g.classes |= byte_class[c] | BYTE_OTHER
@@ -239,7 +246,7 @@ cdef inline void segment_close(const SipKey *key, unsigned char *out, size_t sta
     """Keep a word; put the placeholder over an id or a parameter."""
     cdef size_t n = g.size - start
     cdef bint decimal = g.classes == BYTE_DIGIT
-    if zt_unlikely(out[start] == 46):
+    if zt_unlikely(n and (out[start] == 46 or out[g.size - 1] == 46)):
         g.seen |= BYTE_TRIGGER
     if zt_unlikely(g.classes & BYTE_QUERY and out[start] == 58 and n > 1 and (is_letter(out[start + 1]) or out[start + 1] == 95)):
         g.marker = True
@@ -337,7 +344,7 @@ cdef inline bint plain_parse(const SipKey *key, const unsigned char *s, size_t n
         size -= 1
         path >>= 1
     if (path & ~(m.slash | m.digit | m.letter | m.join) or m.slash & path & 1 == 0
-            or path & (m.slash << 1) & (m.slash | m.join)):
+            or path & (m.slash << 1) & (m.slash | m.join) or path & (m.join << 1) & m.slash):
         return False
     out.object_id = 0
     out.flags = 0
@@ -372,15 +379,15 @@ cdef inline bint path_suspicious(const unsigned char *s, size_t n, const Scan *g
     cdef const unsigned char *p = g.at
     cdef const unsigned char *end
     cdef int seen = g.seen & BYTE_TRIGGER
-    if n > PATTERN_BYTES:
-        n = PATTERN_BYTES
+    if n > UNESCAPE_MOST:
+        n = UNESCAPE_MOST
     end = s + n
     while p < end:
         seen |= byte_class[p[0]]
         p += 1
-    if seen & (BYTE_TRIGGER | BYTE_QUERY) == 0 and not (n >= 10 and load64(s) & <uint64_t>0xffffffffff == <uint64_t>0x2f6374652f):
-        return False
-    return patterns_found(s, n)
+    if seen & (BYTE_TRIGGER | BYTE_QUERY):
+        return patterns_found(s, n)
+    return n >= 10 and (load64(s) | FOLD) & FIVE_BYTES == ETC and patterns_found(s, n)
 
 cdef inline void path_parse(const SipKey *key, const unsigned char *s, size_t n, int method, bint patterns,
                             Path *out) noexcept nogil:

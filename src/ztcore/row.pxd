@@ -30,6 +30,7 @@ cdef enum:                      # flags
     ROW_ABSOLUTE = 8            # the level was reached by a ceiling, which auto_throttle=False leaves in force
     ROW_GROWN = 16              # learning is over
     ROW_SETTLED = 32            # burn-in is over: what is new is news
+    ROW_RATED = 64              # enough was seen to say what rate is usual
 
 cdef enum:
     NO_PIN = 255

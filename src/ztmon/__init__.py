@@ -1,0 +1,31 @@
+"""Zero-trust API monitoring: learns what is normal for each partner and acts on what is not.
+
+    monitor = ztmon.Monitor()
+    decision = monitor.observe("acme", "/api/users", method="GET", status=200, latency_ms=45.0)
+    decision.action, decision.score, decision.reasons
+"""
+
+from ztcore.decision import Decision
+from ztcore.levels import Action
+from ztcore.reason import Reason
+
+from ztmon.config import Config, Thresholds
+from ztmon.errors import ConfigError, InputError, ZtmonError
+from ztmon.monitor import Monitor
+from ztmon.profile import Profile
+
+__all__ = [
+    "Action",
+    "Config",
+    "ConfigError",
+    "Decision",
+    "InputError",
+    "Monitor",
+    "Profile",
+    "Reason",
+    "Thresholds",
+    "ZtmonError",
+    "__version__",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,52 @@
+"""Builds the floors, and warms up one engine for the benchmarks of a group."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ztcore.engine import Engine
+
+import traffic
+
+HERE = Path(__file__).parent
+BUILD = HERE.parent / "build" / "benchmarks"
+
+
+def _floor():
+    """The compiled floor.pyx, made anew where it changed."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    built = sorted(BUILD.glob("floor.*.so"))
+    if not built or built[0].stat().st_mtime < (HERE / "floor.pyx").stat().st_mtime:
+        code = ("import sys; from setuptools import setup; from setuptools.extension import Extension; "
+                "from Cython.Build import cythonize; "
+                f"setup(name='floor', ext_modules=cythonize([Extension('floor', [{str(HERE / 'floor.pyx')!r}], "
+                f"extra_compile_args=['-O3'])], build_dir={str(BUILD)!r}, language_level=3), "
+                f"script_args=['-q', 'build_ext', '--build-lib', {str(BUILD)!r}, '--build-temp', {str(BUILD)!r}])")
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
+        built = sorted(BUILD.glob("floor.*.so"))
+    spec = importlib.util.spec_from_file_location("floor", built[0])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def floor():
+    return _floor()
+
+
+@pytest.fixture(scope="module")
+def engines():
+    """Warmed-up engines by (partners, raw): the engine and the time it has come to."""
+    made = {}
+
+    def engine(partners, raw):
+        if (partners, raw) not in made:
+            made.clear()        # a million partners are two gigabytes
+            e = Engine(max(partners, 65536))
+            made[partners, raw] = [e, traffic.warm_up(e, partners, raw)]
+        return made[partners, raw]
+
+    return engine

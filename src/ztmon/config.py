@@ -1,0 +1,213 @@
+"""Settings: what people decide. Checked once, when they are made."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ztcore.levels import Action
+
+from ztmon.errors import ConfigError, InputError
+
+LEVELS = tuple(level.name.lower() for level in Action)
+
+
+def _whole(least: int, most: int) -> tuple[Callable[[Any], bool], str]:
+    return (lambda x: isinstance(x, int) and not isinstance(x, bool) and least <= x <= most,
+            f"a whole number from {least:,} to {most:,}")
+
+
+def _number(least: float, most: float) -> tuple[Callable[[Any], bool], str]:
+    return (lambda x: isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and least <= x <= most,
+            f"a number from {least:g} to {most:g}")
+
+
+def _or_none(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bool], str]:
+    return lambda x: x is None or rule[0](x), f"{rule[1]}, or nothing"
+
+
+_SWITCH = (lambda x: isinstance(x, bool), "true or false")
+_NAMES = (lambda x: isinstance(x, tuple) and all(isinstance(name, str) and name for name in x),
+          "a list of names")
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "capacity": _whole(1, 1 << 24),
+    "hash_key": (lambda x: x is None or (isinstance(x, bytes) and len(x) == 16), "16 bytes, or 32 hexadecimal digits"),
+    "shadow": _SWITCH,
+    "auto_throttle": _SWITCH,
+    "kill_switch": _SWITCH,
+    "learning_hours": _number(0.0, 24 * 366.0),
+    "learning_events": _whole(0, 1_000_000_000),
+    "max_requests_per_minute": _or_none(_number(1.0, 1e9)),
+    "max_error_rate": _or_none(_number(1e-6, 1.0)),
+    "max_response_time_ms": _or_none(_number(0.001, 1e9)),
+    "suspicious_patterns": _SWITCH,
+    "hold_minutes": _number(0.1, 100_000.0),
+    "hold_strong_minutes": _number(0.1, 100_000.0),
+    "fall_minutes": _number(0.1, 100_000.0),
+    "lateness_seconds": _number(0.0, 86_400.0),
+    "allow": _NAMES,
+    "known_segments": _NAMES,
+    "clock": (lambda x: x in ("wall", "events"), "wall or events"),
+}
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Scores (0..100) at which the levels begin; rising."""
+
+    alert: float = 31.0
+    throttle: float = 61.0
+    quarantine: float = 81.0
+    block: float = 96.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a Monitor. Raises ConfigError for a value that is not allowed."""
+
+    capacity: int = 65536
+    """Partners remembered at once; memory for all of them is reserved at the start, 2 KiB each."""
+
+    hash_key: bytes | None = field(default=None, repr=False)
+    """16 bytes (or 32 hexadecimal digits) that key the hashes of names and addresses; None: drawn anew."""
+
+    shadow: bool = True
+    """Compute and report everything, enforce nothing."""
+
+    auto_throttle: bool = True
+    """With shadow off: enforce what the score asks for. False: pins and ceilings only."""
+
+    kill_switch: bool = False
+    """Enforce nothing at all, whatever else is set."""
+
+    learning_hours: float = 24.0
+    """Hours of a partner's own time before its score can raise its level."""
+
+    learning_events: int = 300
+    """Events of a partner before its score can raise its level."""
+
+    thresholds: Thresholds = Thresholds()
+    """Scores at which alert, throttle, quarantine and block begin."""
+
+    max_requests_per_minute: float | None = None
+    """Absolute ceiling, per partner; above it: throttle."""
+
+    max_error_rate: float | None = None
+    """Absolute ceiling of the share of server errors within a minute, 0..1; above it: alert."""
+
+    max_response_time_ms: float | None = None
+    """Absolute ceiling of the mean response time within a minute, ms; above it: alert."""
+
+    suspicious_patterns: bool = True
+    """Injection and traversal patterns act from the first event, learning or not."""
+
+    hold_minutes: float = 15.0
+    """How long alert and throttle last without fresh evidence."""
+
+    hold_strong_minutes: float = 60.0
+    """How long quarantine and block last without fresh evidence."""
+
+    fall_minutes: float = 5.0
+    """How long the score must stay 5 points below a threshold before the level falls by one."""
+
+    lateness_seconds: float = 120.0
+    """How late an event may be to be taken in fully."""
+
+    allow: tuple[str, ...] = ()
+    """Partners that are scored but never acted on; "app/partner" for another app than "default"."""
+
+    max_action: Mapping[str, Action] = field(default_factory=dict)
+    """The highest level a partner's score may reach, by partner (or "app/partner")."""
+
+    known_segments: tuple[str, ...] = ()
+    """Path segments that may be shown as text from their first use."""
+
+    clock: str = "wall"
+    """"wall": levels fall by the clock on the wall; "events": only as events' time stamps go on."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if isinstance(self.hash_key, str):
+            put(self, "hash_key", _hex(self.hash_key))
+        for name in ("allow", "known_segments"):
+            value = getattr(self, name)
+            put(self, name, (value,) if isinstance(value, str) else tuple(value))
+        put(self, "thresholds", _thresholds(self.thresholds))
+        put(self, "max_action", {str(k): _level(k, v) for k, v in dict(self.max_action).items()})
+        for name, (good, allowed) in _RULES.items():
+            value = getattr(self, name)
+            if not good(value):
+                shown = "(hidden)" if name == "hash_key" else repr(value)
+                raise ConfigError(f"{name} is {shown}; allowed is {allowed}")
+
+    def engine_settings(self) -> dict[str, Any]:
+        """The settings that the engine takes, by its names."""
+        own = {"capacity", "hash_key", "thresholds", "allow", "max_action", "known_segments", "clock"}
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        return settings | {f"threshold_{f.name}": getattr(self.thresholds, f.name) for f in fields(Thresholds)}
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Settings from the environment: SHADOW_MODE, ENABLE_AUTO_THROTTLE, ANOMALY_THRESHOLD_ALERT,
+        _THROTTLE, _QUARANTINE, _BLOCK; all others as ZTMON_ and the setting's name in capitals, lists and
+        maps as JSON. Raises ConfigError."""
+        from ztmon.environment import read
+        return cls(**read(cls))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Settings from a TOML file; keys are the names here. Raises InputError where it cannot be read,
+        ConfigError for what is in it."""
+        import tomllib
+        try:
+            found = tomllib.loads(Path(path).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read: {error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: is not TOML: {error}") from error
+        known = [f.name for f in fields(cls)]
+        for name in found:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+                raise ConfigError(f"{path}: there is no setting {name}{hint}")
+        try:
+            return cls(**found)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ConfigError("hash_key is (hidden); allowed is 16 bytes, or 32 hexadecimal digits") from None
+
+
+def _level(partner: object, value: object) -> Action:
+    if isinstance(value, str) and value.lower() in LEVELS:
+        return Action[value.upper()]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4:
+        return Action(value)
+    raise ConfigError(f"max_action of {partner!r} is {value!r}; allowed is one of {', '.join(LEVELS)}")
+
+
+def _thresholds(value: object) -> Thresholds:
+    """Thresholds from themselves or from a map; rising, within 0..100."""
+    if isinstance(value, Mapping):
+        unknown = set(value) - {f.name for f in fields(Thresholds)}
+        if unknown:
+            raise ConfigError(f"thresholds has {sorted(unknown)}; allowed are alert, throttle, quarantine, block")
+        value = Thresholds(**value)
+    if not isinstance(value, Thresholds):
+        raise ConfigError(f"thresholds is {value!r}; allowed is ztmon.Thresholds or a map of its names")
+    before = 0.0
+    for f in fields(Thresholds):
+        score = getattr(value, f.name)
+        if not _number(0.0, 100.0)[0](score) or score <= before:
+            raise ConfigError(f"thresholds.{f.name} is {score!r}; allowed is a score above {before:g} and at most 100")
+        before = score
+    return value

@@ -1,0 +1,57 @@
+"""Settings from the environment, read by pydantic-settings. Imported by Config.from_env() only."""
+
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
+
+from pydantic import AliasChoices, Field, ValidationError, create_model
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ztmon.errors import ConfigError
+
+NAMES = {"shadow": "SHADOW_MODE", "auto_throttle": "ENABLE_AUTO_THROTTLE"}
+"""Settings whose documented variable is not ZTMON_ and their name."""
+
+LEVELS = ("alert", "throttle", "quarantine", "block")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return NAMES.get(name, f"ZTMON_{name.upper()}")
+
+
+def read(config: type) -> dict[str, Any]:
+    """The settings that the environment has, as Config takes them. Raises ConfigError."""
+    hints = get_type_hints(config)
+    of = {"hash_key": str | None, "max_action": dict[str, str], "allow": tuple[str, ...], "known_segments": tuple[str, ...]}
+    shown: dict[str, Any] = {}
+    for f in fields(config):
+        if f.name == "thresholds":
+            continue
+        kind = of.get(f.name, hints[f.name])
+        default = f.default if f.default is not MISSING else None
+        shown[f.name] = (kind | None, Field(default=default, validation_alias=AliasChoices(variable(f.name))))
+    for level in LEVELS:
+        name = f"ANOMALY_THRESHOLD_{level.upper()}"
+        shown[f"threshold_{level}"] = (float | None, Field(default=None, validation_alias=AliasChoices(name)))
+    model = create_model("Environment", __base__=BaseSettings, **shown)
+    model.model_config = SettingsConfigDict(extra="ignore", case_sensitive=True)
+    try:
+        found = model().model_dump(exclude_unset=True)
+    except (ValidationError, ValueError) as error:
+        raise ConfigError(f"environment: {_plain(error)}") from error
+    thresholds = {level: found.pop(f"threshold_{level}") for level in LEVELS if f"threshold_{level}" in found}
+    if thresholds:
+        found["thresholds"] = thresholds
+    try:
+        config(**found)
+    except ConfigError as error:
+        raise ConfigError(f"environment: {error}") from error
+    return found
+
+
+def _plain(error: Exception) -> str:
+    """One line of what pydantic says, without its links."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])} is {first['input']!r}; {first['msg']}"
+    return str(error).split("\n")[0]

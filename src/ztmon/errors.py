@@ -1,0 +1,13 @@
+"""What ztmon raises. Everything is a ZtmonError; the message says what was wrong, where, and what to do."""
+
+
+class ZtmonError(Exception):
+    """Base of all errors that ztmon raises on purpose."""
+
+
+class ConfigError(ZtmonError, ValueError):
+    """A setting has a value that is not allowed; nothing was started."""
+
+
+class InputError(ZtmonError):
+    """A file or a stream cannot be read."""

@@ -1,0 +1,174 @@
+"""Callbacks: what they get, and the thread that calls them.
+
+The engine writes every change of a level into a journal of fixed size; one background thread a
+monitor reads it and calls the callbacks, so that no request waits for them. A callback that fails
+is counted and logged at most once a minute, and hurts nobody.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ztcore.levels import Action
+from ztcore.reason import Reason
+
+log = logging.getLogger("ztmon")
+
+SEVERITIES = {Action.ALERT: "low", Action.THROTTLE: "medium", Action.QUARANTINE: "high", Action.BLOCK: "critical"}
+PERIOD = 0.05
+"""Seconds between looks into the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A partner rose to alert or above. severity: low, medium, high, critical."""
+
+    severity: str
+    title: str
+    partner: str
+    app: str
+    score: float
+    reasons: tuple[Reason, ...]
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A partner rose to throttle or above. retry_after: seconds between the calls it may make."""
+
+    partner: str
+    app: str
+    message: str
+    retry_after: float
+    level: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """A score crossed a threshold: once when an episode starts, and once for each higher threshold."""
+
+    partner: str
+    app: str
+    score: float
+    reasons: tuple[Reason, ...]
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A partner's level changed, up or down."""
+
+    partner: str
+    app: str
+    action: Action
+    previous: Action
+    anomaly_score: float
+    cause: str
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the journal. anomaly: the score crossed a threshold, the level stayed."""
+
+    timestamp: float
+    partner: str
+    app: str
+    previous: Action
+    action: Action
+    score: float
+    cause: str
+    reasons: tuple[Reason, ...]
+    enforced: bool
+    anomaly: bool
+    retry_after: float
+
+
+class Dispatcher:
+    """Reads the journal through `drain` and calls the callbacks of each kind."""
+
+    def __init__(self, drain: Callable[[], list[Change]]) -> None:
+        self.drain = drain
+        self.callbacks: dict[str, list[Callable[[Any], object]]] = {}
+        self.failed = 0
+        self._logged = 0.0
+        self._turn = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, kind: str, callback: Callable[[Any], object]) -> None:
+        """Register a callback; the first one starts the thread."""
+        if not callable(callback):
+            raise TypeError(f"on_{kind} takes a function, not {type(callback).__name__}")
+        self.callbacks.setdefault(kind, []).append(callback)
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread where there are callbacks and none runs (after a fork there is none)."""
+        if self.callbacks and (self._thread is None or not self._thread.is_alive()) and not self._stop.is_set():
+            self._thread = threading.Thread(target=self._run, name="ztmon-hooks", daemon=True)
+            self._thread.start()
+
+    def forked(self) -> None:
+        """In a child: the locks may have been held by a thread that is not there."""
+        self._turn = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = None
+        self.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self.turn()
+
+    def turn(self) -> None:
+        """Call the callbacks for everything that is in the journal. Returns when all have run."""
+        with self._turn:
+            try:
+                changes = self.drain() if self.callbacks else []
+            except Exception:
+                self._failed("the journal")
+                return
+            for change in changes:
+                self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        who = {"partner": change.partner, "app": change.app}
+        if change.anomaly:
+            self._call("anomaly", Anomaly(**who, score=change.score, reasons=change.reasons, timestamp=change.timestamp))
+            return
+        name = change.action.name.lower()
+        if change.action > change.previous and change.action >= Action.ALERT:
+            why = f": {change.reasons[0]}" if change.reasons else ""
+            self._call("alert", Alert(**who, severity=SEVERITIES[change.action], title=f"{change.partner} is at {name}{why}",
+                                      score=change.score, reasons=change.reasons, timestamp=change.timestamp))
+        if change.action > change.previous and change.action >= Action.THROTTLE:
+            self._call("throttle", Throttled(**who, message=f"{change.partner} was moved to {name}",
+                                             retry_after=change.retry_after, level=change.action))
+        self._call("action", Response(**who, action=change.action, previous=change.previous, cause=change.cause,
+                                      anomaly_score=change.score, timestamp=change.timestamp))
+
+    def _call(self, kind: str, what: object) -> None:
+        for callback in self.callbacks.get(kind, ()):
+            try:
+                callback(what)
+            except Exception:
+                self._failed(f"the callback {getattr(callback, '__qualname__', callback)!s} of on_{kind}")
+
+    def _failed(self, what: str) -> None:
+        self.failed += 1
+        now = time.monotonic()
+        if now - self._logged >= 60.0 or self._logged == 0.0:
+            self._logged = now
+            log.exception("%s failed (%d failures so far; said once a minute)", what, self.failed)
+
+    def close(self) -> None:
+        """Stop the thread; what was in the journal is told first."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+        self._thread = None
+        self.turn()

@@ -1,0 +1,215 @@
+"""The monitor: an engine with configuration, words and hooks around it."""
+
+import logging
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+from ztcore.engine import Engine
+from ztcore.levels import CAUSES, SIGNALS, Action
+
+from ztmon.config import Config
+from ztmon.hooks import Alert, Anomaly, Change, Dispatcher, Response, Throttled
+from ztmon.profile import Profile, partner_name, read_profile
+
+log = logging.getLogger("ztmon")
+
+Callback = TypeVar("Callback", bound=Callable[..., object])
+
+_alive: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
+
+
+class Monitor(Engine):
+    """Watches partners, scores their every call, and says what to do.
+
+    config: a Config; None: the defaults. Everything is kept in memory and nothing is written.
+    observe() and check() are the engine's own: no Python stands between the caller and the core.
+    Usable from any thread.
+    """
+
+    def __new__(cls, config: Config | None = None) -> Self:
+        if config is None:
+            config = Config()
+        if not isinstance(config, Config):
+            raise TypeError(f"config must be ztmon.Config, not {type(config).__name__}")
+        return super().__new__(cls, config.capacity, config.hash_key)
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config if config is not None else Config()
+        super().__init__(**self.config.engine_settings())
+        self.know_segments(self.config.known_segments)
+        for name in self.config.allow:
+            app, partner = _split(name)
+            Engine.allow(self, partner, True, app=app)
+        for name, level in self.config.max_action.items():
+            app, partner = _split(name)
+            self.cap(partner, int(level), app=app)
+        self._hooks = Dispatcher(self.changes)
+        _alive.add(self)
+
+    # -- what happened -----------------------------------------------------------------------
+
+    def changes(self) -> list[Change]:
+        """Take out the changes of level, and the crossings of thresholds, since the last call, in the
+        order of their time. Whoever registers a hook leaves this to the hooks' thread."""
+        if self.config.clock == "wall":
+            self.advance()
+        found = self.transitions()
+        return [self._change(entry) for entry in found[found["timestamp"].argsort(kind="stable")]]
+
+    def _change(self, entry: Any) -> Change:
+        cause = int(entry["cause"])
+        app = bytes(entry["app"])[: int(entry["app_length"])].decode("utf-8", "replace")
+        return Change(
+            timestamp=int(entry["timestamp"]) * 1e-9, partner=_entry_name(entry), app=app or "?",
+            previous=Action(int(entry["from_level"])), action=Action(int(entry["to_level"])),
+            score=float(entry["score"]), cause=SIGNALS[cause] if cause < len(SIGNALS) else CAUSES[cause],
+            reasons=self.reasons(entry), enforced=bool(entry["enforced"]), anomaly=bool(entry["anomaly"]),
+            retry_after=float(entry["interval"]))
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def profile(self, partner: str, app: str = "default") -> Profile | None:
+        """What is known of a partner, None for an unknown one."""
+        self._let_fall()
+        row = self.row(partner, app)
+        return None if row is None else read_profile(self, row)
+
+    def partners(self) -> list[Profile]:
+        """All partners, the highest levels and scores first."""
+        self._let_fall()
+        found = [read_profile(self, row) for row in self.rows()]
+        return sorted(found, key=lambda p: (-p.level, -p.score, p.app, p.partner))
+
+    def explain(self, partner: str, app: str = "default") -> str:
+        """In words: which level, why, what is usual, and what happens next."""
+        p = self.profile(partner, app)
+        if p is None:
+            return f"{partner} is not known in {app}."
+        lines = [f"{p.partner} is at {p.level.name.lower()}, score {p.score:.0f}."]
+        if p.pinned:
+            lines.append("Somebody pinned it there" + (f" until {_when(p.until)}." if p.until else "."))
+        elif p.level:
+            lines.append(f"Since {_when(p.since)}, because:" if p.reasons else f"Since {_when(p.since)}.")
+            lines += [f"  - {reason}" for reason in p.reasons]
+            lines.append(f"Without new evidence it ends at {_when(p.until)} at the latest.")
+        if p.learning:
+            lines.append("It is still being learned: the score alone raises no level yet.")
+        if p.allowed:
+            lines.append("It is on the allow list: scored, never acted on.")
+        lines.append(f"Usual: {p.requests_per_hour:,.0f} requests an hour at this time of day, "
+                     f"{len(p.endpoints)} endpoints, {p.familiar_sources} familiar addresses.")
+        return "\n".join(lines)
+
+    # -- what people do ----------------------------------------------------------------------
+
+    def pin(self, partner: str, level: Action, ttl: float | None = None, reason: str = "", app: str = "default") -> None:  # type: ignore[override]
+        """Hold a partner at a level for `ttl` seconds (None: until unpinned), whatever its score."""
+        super().pin(partner, int(Action(level)), time.time() + ttl if ttl is not None else math.inf, app=app)
+        log.warning("%s was pinned to %s (%s)", partner, Action(level).name.lower(), reason or "no reason given")
+
+    def restore(self, partner: str, reason: str = "", app: str = "default") -> bool:  # type: ignore[override]
+        """End any action, pins too, and forgive the evidence. False for an unknown partner."""
+        done = super().restore(partner, app, None if self.config.clock == "wall" else self.clock)
+        if done:
+            log.warning("%s was restored (%s)", partner, reason or "no reason given")
+        return bool(done)
+
+    # -- hooks -------------------------------------------------------------------------------
+
+    def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[Alert], object]:
+        """Call back when a partner rises to alert or above."""
+        self._hooks.add("alert", callback)
+        return callback
+
+    def on_throttle(self, callback: Callable[[Throttled], object]) -> Callable[[Throttled], object]:
+        """Call back when a partner rises to throttle or above."""
+        self._hooks.add("throttle", callback)
+        return callback
+
+    def on_anomaly(self, callback: Callable[[Anomaly], object]) -> Callable[[Anomaly], object]:
+        """Call back when a score crosses a threshold: once an episode, and once for each higher one."""
+        self._hooks.add("anomaly", callback)
+        return callback
+
+    def on_action(self, callback: Callable[[Response], object]) -> Callable[[Response], object]:
+        """Call back for every change of a level, up or down."""
+        self._hooks.add("action", callback)
+        return callback
+
+    def flush(self) -> None:
+        """Return when the hooks have run for everything that happened so far."""
+        self._hooks.turn()
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start, by name; `hook_failures` among them."""
+        return {**super().stats(), "hook_failures": self._hooks.failed}
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @cached_property
+    def collector(self) -> "Any":
+        """Where events go in."""
+        from ztmon.parts import Collector
+        return Collector(self)
+
+    @cached_property
+    def baselines(self) -> "Any":
+        """What is usual for partners."""
+        from ztmon.parts import Baselines
+        return Baselines(self)
+
+    @cached_property
+    def features(self) -> "Any":
+        """What is known of partners: get_profile()."""
+        from ztmon.parts import Features
+        return Features(self)
+
+    @cached_property
+    def throttle(self) -> "Any":
+        """What is done about partners: restore_partner(), on_alert()."""
+        from ztmon.parts import Throttle
+        return Throttle(self)
+
+    # -- end ---------------------------------------------------------------------------------
+
+    def _let_fall(self) -> None:
+        if self.config.clock == "wall":
+            self.advance()
+
+    def close(self) -> None:
+        """Tell the hooks what is left and stop their thread. May be called twice."""
+        self._hooks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _split(name: str) -> tuple[str, str]:
+    """App and partner of "partner" or "app/partner"."""
+    app, found, partner = name.partition("/")
+    return (app, partner) if found else ("default", name)
+
+
+def _entry_name(entry: Any) -> str:
+    return partner_name({"name_length": entry["name_length"], "name": entry["name"], "key": entry["partner"]})
+
+
+def _when(seconds: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds is not None else "no time"
+
+
+def _forked() -> None:
+    for monitor in _alive:
+        monitor._hooks.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
