@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ztcore.engine import Engine
-
 import traffic
+
+from ztcore.engine import Engine
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "benchmarks"

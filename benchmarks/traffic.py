@@ -1,6 +1,7 @@
 """The traffic that is measured: partners by Zipf's law, a few endpoints, a steady 1,000 events a second."""
 
 import numpy as np
+
 from ztcore.layout import EVENT
 
 RATE = 1000.0

@@ -8,7 +8,6 @@
 from ztcore.decision import Decision
 from ztcore.levels import Action
 from ztcore.reason import Reason
-
 from ztmon.config import Config, Thresholds
 from ztmon.errors import ConfigError, InputError, ZtmonError
 from ztmon.monitor import Monitor

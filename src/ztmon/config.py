@@ -1,14 +1,12 @@
 """Settings: what people decide. Checked once, when they are made."""
 
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from ztcore.levels import Action
-
 from ztmon.errors import ConfigError, InputError
 
 LEVELS = tuple(level.name.lower() for level in Action)
@@ -20,7 +18,7 @@ def _whole(least: int, most: int) -> tuple[Callable[[Any], bool], str]:
 
 
 def _number(least: float, most: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda x: isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and least <= x <= most,
+    return (lambda x: isinstance(x, int | float) and not isinstance(x, bool) and least <= x <= most,
             f"a number from {least:g} to {most:g}")
 
 

@@ -137,12 +137,14 @@ class Dispatcher:
     def _tell(self, change: Change) -> None:
         who = {"partner": change.partner, "app": change.app}
         if change.anomaly:
-            self._call("anomaly", Anomaly(**who, score=change.score, reasons=change.reasons, timestamp=change.timestamp))
+            self._call("anomaly", Anomaly(**who, score=change.score, reasons=change.reasons,
+                                          timestamp=change.timestamp))
             return
         name = change.action.name.lower()
         if change.action > change.previous and change.action >= Action.ALERT:
             why = f": {change.reasons[0]}" if change.reasons else ""
-            self._call("alert", Alert(**who, severity=SEVERITIES[change.action], title=f"{change.partner} is at {name}{why}",
+            title = f"{change.partner} is at {name}{why}"
+            self._call("alert", Alert(**who, severity=SEVERITIES[change.action], title=title,
                                       score=change.score, reasons=change.reasons, timestamp=change.timestamp))
         if change.action > change.previous and change.action >= Action.THROTTLE:
             self._call("throttle", Throttled(**who, message=f"{change.partner} was moved to {name}",

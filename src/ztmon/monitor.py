@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 
 from ztcore.engine import Engine
 from ztcore.levels import CAUSES, SIGNALS, Action
-
 from ztmon.config import Config
 from ztmon.hooks import Alert, Anomaly, Change, Dispatcher, Response, Throttled
 from ztmon.profile import Profile, partner_name, read_profile
@@ -107,7 +106,8 @@ class Monitor(Engine):
 
     # -- what people do ----------------------------------------------------------------------
 
-    def pin(self, partner: str, level: Action, ttl: float | None = None, reason: str = "", app: str = "default") -> None:  # type: ignore[override]
+    def pin(self, partner: str, level: Action, ttl: float | None = None,  # type: ignore[override]
+            reason: str = "", app: str = "default") -> None:
         """Hold a partner at a level for `ttl` seconds (None: until unpinned), whatever its score."""
         super().pin(partner, int(Action(level)), time.time() + ttl if ttl is not None else math.inf, app=app)
         log.warning("%s was pinned to %s (%s)", partner, Action(level).name.lower(), reason or "no reason given")

@@ -1,0 +1,126 @@
+"""Settings: checked when made, read from code, file and environment."""
+
+import pytest
+
+import ztmon
+from ztmon.config import Config, Thresholds
+
+
+def test_defaults_are_safe():
+    """A bare Config watches in shadow mode and learns for a day."""
+    config = Config()
+    assert (config.shadow, config.auto_throttle, config.kill_switch) == (True, True, False)
+    assert (config.learning_hours, config.learning_events, config.capacity) == (24.0, 300, 65536)
+    assert config.thresholds == Thresholds(31.0, 61.0, 81.0, 96.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("capacity", 0, "whole number from 1 to 16,777,216"),
+        ("capacity", 1.5, "whole number"),
+        ("capacity", True, "whole number"),
+        ("shadow", "yes", "true or false"),
+        ("learning_hours", -1, "number from 0 to"),
+        ("learning_hours", float("nan"), "number from 0 to"),
+        ("max_error_rate", 1.5, "number from 1e-06 to 1, or nothing"),
+        ("clock", "sundial", "wall or events"),
+        ("allow", (1,), "list of names"),
+        ("hash_key", b"short", "16 bytes"),
+        ("hash_key", "no hex", "16 bytes"),
+    ],
+)
+def test_a_bad_value_is_refused_with_name_value_and_what_is_allowed(name, value, allowed):
+    """The message says which setting, what it was, and what it may be."""
+    with pytest.raises(ztmon.ConfigError) as raised:
+        Config(**{name: value})
+    message = str(raised.value)
+    assert message.startswith(f"{name} is ")
+    assert allowed in message
+    if name != "hash_key":
+        assert repr(value) in message or repr((value,)) in message
+
+
+def test_a_hash_key_is_never_shown():
+    """Neither an error nor repr() shows the secret."""
+    with pytest.raises(ztmon.ConfigError) as raised:
+        Config(hash_key=b"secret")
+    assert "secret" not in str(raised.value)
+    assert "00" * 16 not in repr(Config(hash_key="00" * 16))
+    assert Config(hash_key="00" * 16).hash_key == bytes(16)
+
+
+def test_thresholds_must_rise():
+    """Levels begin one after the other, within 0..100."""
+    with pytest.raises(ztmon.ConfigError, match=r"thresholds.throttle is 31"):
+        Config(thresholds={"alert": 31.0, "throttle": 31.0})
+    with pytest.raises(ztmon.ConfigError, match=r"at most 100"):
+        Config(thresholds={"block": 101})
+    with pytest.raises(ztmon.ConfigError, match=r"thresholds has \['blok'\]"):
+        Config(thresholds={"blok": 99})
+    assert Config(thresholds={"alert": 20}).thresholds == Thresholds(alert=20)
+
+
+def test_a_file_is_read(tmp_path):
+    """TOML with the names of the settings."""
+    path = tmp_path / "ztmon.toml"
+    path.write_text('shadow = false\nallow = ["acme"]\n[thresholds]\nalert = 25\n[max_action]\nbig = "alert"\n')
+    config = Config.from_file(path)
+    assert config == Config(shadow=False, allow=("acme",), thresholds={"alert": 25}, max_action={"big": "alert"})
+    assert config.max_action["big"] is ztmon.Action.ALERT
+
+
+def test_a_misspelt_name_in_a_file_is_refused_with_the_nearest(tmp_path):
+    """Nothing in a file is silently ignored."""
+    path = tmp_path / "ztmon.toml"
+    path.write_text("shadwo = false\n")
+    with pytest.raises(ztmon.ConfigError, match=r"there is no setting shadwo; did you mean shadow\?"):
+        Config.from_file(path)
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    """A missing file and broken TOML name the file."""
+    with pytest.raises(ztmon.InputError, match=r"none\.toml"):
+        Config.from_file(tmp_path / "none.toml")
+    path = tmp_path / "broken.toml"
+    path.write_text("shadow = = 1")
+    with pytest.raises(ztmon.ConfigError, match=r"broken\.toml: is not TOML"):
+        Config.from_file(path)
+
+
+def test_the_environment_is_read_only_when_asked(monkeypatch):
+    """from_env() reads the documented variables; a bare Config reads none."""
+    for name, value in {
+        "SHADOW_MODE": "false", "ENABLE_AUTO_THROTTLE": "false", "ANOMALY_THRESHOLD_ALERT": "20",
+        "ANOMALY_THRESHOLD_BLOCK": "99", "ZTMON_CAPACITY": "1000", "ZTMON_ALLOW": '["acme", "globex"]',
+        "ZTMON_MAX_ACTION": '{"big": "alert"}', "ZTMON_MAX_REQUESTS_PER_MINUTE": "600", "ZTMON_HASH_KEY": "ab" * 16,
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert Config() == Config()
+    assert Config().shadow is True
+    config = Config.from_env()
+    assert (config.shadow, config.auto_throttle, config.capacity) == (False, False, 1000)
+    assert config.thresholds == Thresholds(alert=20, block=99)
+    assert config.allow == ("acme", "globex")
+    assert config.max_action == {"big": ztmon.Action.ALERT}
+    assert (config.max_requests_per_minute, config.hash_key) == (600.0, b"\xab" * 16)
+
+
+def test_an_empty_environment_gives_the_defaults():
+    """from_env() without variables is a bare Config."""
+    assert Config.from_env() == Config()
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("SHADOW_MODE", "perhaps", "SHADOW_MODE"),
+    ("ZTMON_CAPACITY", "many", "ZTMON_CAPACITY"),
+    ("ZTMON_CAPACITY", "0", "capacity is 0"),
+    ("ZTMON_ALLOW", "[", "environment"),
+])
+def test_a_bad_variable_is_refused(monkeypatch, name, value, said):
+    """One line that names the variable or the setting."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ztmon.ConfigError) as raised:
+        Config.from_env()
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
