@@ -253,14 +253,16 @@ cdef inline void candidate_meet(Names *n, uint64_t key, const unsigned char *s, 
         return
     if at.second == 0:
         at.second = mark
-    elif presentable(s, size):
+    else:
         word = word_keep(n, key, s, size, False)
         if word != NULL:
             word.partners = partner_bit(at.first) | partner_bit(at.second) | partner_bit(mark)
             at.key = 0
 
-cdef inline uint32_t segment_meet(Names *n, const SipKey *key, const unsigned char *s, size_t size, uint32_t mark) noexcept nogil:
-    """A partner used a segment. Returns how endpoints refer to it."""
+cdef inline uint32_t segment_meet(Names *n, const SipKey *key, const unsigned char *s, size_t size, uint32_t mark,
+                                  bint *settled) noexcept nogil:
+    """A partner used a segment. Returns how endpoints refer to it; settled: False where it may
+    become text one day."""
     cdef uint64_t own
     cdef Word *word
     if size == 1 and s[0] == PLACEHOLDER:
@@ -269,8 +271,9 @@ cdef inline uint32_t segment_meet(Names *n, const SipKey *key, const unsigned ch
     word = word_find(n, own, ALL_BITS)
     if word != NULL:
         word.partners |= partner_bit(mark)
-    else:
+    elif presentable(s, size):
         candidate_meet(n, own, s, size, mark)
+        settled[0] = False
     return <uint32_t>(own >> 32)
 
 cdef inline size_t segment_end(const unsigned char *template, size_t at, size_t size) noexcept nogil:
@@ -339,17 +342,21 @@ cdef inline Named *endpoint_take(Names *n, uint64_t key, uint32_t mark) noexcept
     bucket[place].first = mark
     return bucket + place
 
-cdef inline void names_learn(Names *n, const SipKey *key, const Path *path, const unsigned char *s, size_t size,
+cdef inline bint names_learn(Names *n, const SipKey *key, const Path *path, const unsigned char *s, size_t size,
                              int method, uint64_t partner) noexcept nogil:
-    """A partner met an endpoint that is new to it. path: what path_parse() made of the bytes."""
+    """A partner met an endpoint that is new to it. path: what path_parse() made of the bytes. True
+    where there is nothing left to learn of this endpoint from other partners."""
     cdef unsigned char template[TEMPLATE_SIZE]
     cdef uint32_t mark = partner_mark(partner), ref
     cdef size_t at = 1, end, i = 0
     cdef Named *named
     cdef Path again
     cdef Scan g
-    if path.flags & PATH_LONG or not names_own(n):
-        return
+    cdef bint settled = True
+    if path.flags & PATH_LONG:
+        return True
+    if not names_own(n):
+        return False
     names_list(n, key)
     g.at = s
     g.end = s + size
@@ -357,7 +364,7 @@ cdef inline void names_learn(Names *n, const SipKey *key, const Path *path, cons
     named = endpoint_take(n, path.endpoint, mark)
     while at < g.size:
         end = segment_end(template, at, g.size)
-        ref = segment_meet(n, key, template + at, end - at, mark)
+        ref = segment_meet(n, key, template + at, end - at, mark, &settled)
         if named != NULL and i < NAMED_SEGMENTS:
             named.segment[i] = ref if i < NAMED_SEGMENTS - 1 or end == g.size else REF_MORE
         i += 1
@@ -367,6 +374,7 @@ cdef inline void names_learn(Names *n, const SipKey *key, const Path *path, cons
         named.method = <uint8_t>method
         named.size = <uint8_t>(i if i < NAMED_SEGMENTS else NAMED_SEGMENTS)
     names_free(n)
+    return settled and named != NULL
 
 # -- text -----------------------------------------------------------------------------------------
 

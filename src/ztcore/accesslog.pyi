@@ -1,0 +1,30 @@
+from collections.abc import Buffer
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ztcore.engine import Engine
+
+REASONS: tuple[str, ...]
+
+class AccessLogParser:
+    def __new__(
+        cls,
+        hash_key: bytes,
+        app: str = "default",
+        partner: Literal["client", "user", "vhost"] = "client",
+        show_clients: bool = False,
+        unit: Literal["auto", "s", "ms", "us"] = "auto",
+        engine: Engine | None = None,
+    ) -> AccessLogParser: ...
+    def parse(
+        self, chunk: Buffer, final: bool = False
+    ) -> tuple[npt.NDArray[np.void], bytes, int, list[tuple[int, str]]]: ...
+    def new_file(self) -> None: ...
+    @property
+    def lines(self) -> int: ...
+    @property
+    def broken(self) -> int: ...
+    @property
+    def reasons(self) -> dict[str, int]: ...
