@@ -1,7 +1,5 @@
-from collections.abc import Buffer
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from ztcore.engine import Engine
@@ -19,8 +17,8 @@ class AccessLogParser:
         engine: Engine | None = None,
     ) -> AccessLogParser: ...
     def parse(
-        self, chunk: Buffer, final: bool = False
-    ) -> tuple[npt.NDArray[np.void], bytes, int, list[tuple[int, str]]]: ...
+        self, chunk: bytes | bytearray | memoryview, final: bool = False
+    ) -> tuple[npt.NDArray[Any], bytes, int, list[tuple[int, str]]]: ...
     def new_file(self) -> None: ...
     @property
     def lines(self) -> int: ...

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from ztcore.action cimport decision_level
+from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
 from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
 from ztcore.atomic cimport word_add, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
@@ -14,11 +14,13 @@ from ztcore.observe cimport observe
 from ztcore.row cimport Row
 from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, WAYS, table_bucket, table_find,
                            table_other)
+from ztcore.throttle cimport throttle_wait
 from ztcore.verdict cimport Verdict
 
 cdef enum:
     BUCKETS_AHEAD = 16
     ROWS_AHEAD = 8
+    REFUSED = 0x80              # in `decisions`: the call would have been refused
 
 cdef inline void row_prefetch(const Row *row, uint64_t endpoint) noexcept nogil:
     """The lines that every event touches."""
@@ -49,6 +51,17 @@ cdef inline void batch_name(const Table *t, const SipKey *key, const Event *e, c
     out.partner = names + at + 1
     out.length = names[at]
 
+cdef inline bint batch_refused(const Table *t, Row *row, int64_t now) noexcept nogil:
+    """Whether the level in force before this event would have refused it, were levels enforced."""
+    cdef int level
+    if row.decision == 0:
+        return False
+    action_settle(t, row, now)
+    level = decision_level(row.decision)
+    if level < 2 or row.decision & DECISION_ALLOWED:
+        return False
+    return level > 2 or throttle_wait(row, now, True) > 0
+
 cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *events, uint64_t n,
                            const unsigned char *names, uint64_t size, uint8_t *levels) noexcept nogil:
     """Observe them all; how many found a row."""
@@ -58,6 +71,7 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
     cdef Verdict v
     cdef Name name
     cdef uint64_t i, other, taken = 0
+    cdef bint refused
     for i in range(n if n < ROWS_AHEAD else ROWS_AHEAD):
         ahead[i] = table_find(t, events[i].partner) if events[i].partner else NULL
     for i in range(n):
@@ -90,11 +104,12 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 continue
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+        refused = levels != NULL and batch_refused(t, row, e.timestamp)
         observe(t, row, &e, &v)
         if e.timestamp > t.header.clock:
             t.header.clock = e.timestamp
         if levels != NULL:
-            levels[i] = <uint8_t>decision_level(row.decision)
+            levels[i] = <uint8_t>(decision_level(row.decision) | (REFUSED if refused else 0))
         row_free(row)
         taken += 1
     return taken

@@ -362,7 +362,8 @@ cdef class Core:
         events: 1-d contiguous array of layout.EVENT, in time order per partner; names: records
         [length of app][app][length of partner][partner], lengths of one byte, that event["name"]
         points at (1 + offset); decisions: optional uint8 array as long as events, gets the level
-        after each event. Raises TypeError or ValueError for arrays of another kind.
+        after each event, plus 128 where the level before it would have refused
+        the call, were it enforced. Raises TypeError or ValueError for arrays of another kind.
         """
         cdef const unsigned char[::1] raw
         cdef const unsigned char[::1] text = names
