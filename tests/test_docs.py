@@ -5,9 +5,12 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 
 import pytest
+
+from ztmon import Config
 
 from .pages import blocks, pages, read
 from .tree import REPO
@@ -96,18 +99,13 @@ def test_readme_shows_the_two_commands_and_python():
 
 
 def test_every_setting_is_documented():
-    """Each setting of Config is named on a page, in code style."""
-    from ztmon import Config
+    """Each setting of Config is named on a page in code style, and so is its environment variable."""
+    from ztmon.environment import variable
 
     text = documentation()
-    assert [name for name in setting_names(Config) if f"`{name}" not in text] == []
-
-
-def setting_names(config):
-    fields = getattr(config, "model_fields", None) or getattr(config, "__struct_fields__", None)
-    if fields is None:
-        fields = config.__dataclass_fields__
-    return list(fields)
+    settings = [setting.name for setting in fields(Config)]
+    variables = [variable(name) for name in settings if name != "thresholds"] + ["ANOMALY_THRESHOLD_ALERT"]
+    assert [name for name in settings + variables if f"`{name}`" not in text] == []
 
 
 def test_every_command_and_option_is_documented():

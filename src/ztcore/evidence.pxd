@@ -32,7 +32,7 @@ cdef inline f4 share_evidence(f4 k, f4 n, f4 w, float p, float m) noexcept nogil
     """Two samples: n KL(k/n, c) + m KL(p, c) with c the pooled share. Counts of more than 65,536
     are scaled down to it: m is at most 3,000, and a float has 24 bits."""
     cdef f4 one = f4_all(1.0), P = f4_all(p), M = f4_all(m)
-    cdef f4 q = f4_max(f4_min(f4_div(k, n), f4_all(0.999999)), f4_all(1e-9))
+    cdef f4 q = f4_max(f4_min(f4_div(k, n), f4_all(0.999999)), P)    # no evidence below the norm
     cdef f4 N = f4_min(f4_div(n, w), f4_all(65536.0))
     cdef f4 c = f4_div(f4_add(f4_mul(q, N), f4_mul(P, M)), f4_add(N, M))
     cdef f4 log_c = f4_log2(c), log_1c = f4_log2(f4_sub(one, c))

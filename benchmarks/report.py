@@ -1,0 +1,115 @@
+"""Writes docs/performance.md from the JSON of `make bench`: every figure beside its floor."""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+
+HEAD = """# Performance
+
+Written by `make bench` (benchmarks/report.py); do not edit. Measured on {cpu}, {cores} cores, Python {python},
+{date}. Times differ from machine to machine, ratios hold: each figure stands beside its floor of the same run.
+
+Traffic: partners by Zipf's law, 1,000 events a second, 25 simulated hours of warm-up (learning is over, every signal
+is on), then 31 rounds of 20,000 calls in which the floors, the bare loop and the call measured take turns; medians,
+the bare loop over the arguments subtracted everywhere.
+"""
+
+OBSERVE = """
+## observe()
+
+*floor*: a method of a Cython class that does nothing, Cython's defaults, called with the same values by position.
+*barest*: the same without Cython's function objects. *template*: route templates as endpoints; *keywords*: the same,
+called by keyword as people write it; *raw*: raw paths of which half hold a fresh id, and a source address.
+
+| partners | endpoints | observe() | floor | ratio | allowed | barest | ratio to it |
+|---|---|---|---|---|---|---|---|
+"""
+
+CHECK = """
+## check()
+
+| partners | check() | floor | ratio | allowed | barest | ratio to it |
+|---|---|---|---|---|---|---|
+"""
+
+BATCH = """
+## observe_batch(), one core
+
+| partners | million events a second | ns an event | wanted |
+|---|---|---|---|
+"""
+
+MEMORY = """
+## Memory
+
+| partners | all tables together | a partner |
+|---|---|---|
+"""
+
+REPLAY = """
+## Replay of access logs
+
+Whole processes, start included, median of {runs}: `ztmon replay` of a combined log of {lines:,} lines beside a Python
+`re` loop that only parses the same file.
+
+| | seconds | lines a second |
+|---|---|---|
+| ztmon replay | {replay:.2f} | {replay_rate:,.0f} |
+| Python re, parse only | {regex:.2f} | {regex_rate:,.0f} |
+
+Ratio {ratio:.2f}; allowed 0.77.
+"""
+
+ALLOWED = {("template", 1_000): "4", ("keywords", 1_000): "4.6", ("raw", 1_000): "10", ("template", 100_000): "10",
+           ("keywords", 100_000): "10.6"}
+WANTED = {1_000: "10", 100_000: "3"}
+
+
+def cpu():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def page(found, replay):
+    """The text of docs/performance.md."""
+    info = {tuple(b["group"].split()): b["extra_info"] for b in found["benchmarks"]}
+    machine = found["machine_info"]
+    text = HEAD.format(cpu=cpu(), cores=machine["cpu"]["count"], python=machine["python_version"],
+                       date=found["datetime"][:10])
+    rows = {"observe": "", "check": "", "batch": ""}
+    memory = ""
+    for key, x in sorted(info.items(), key=lambda item: (item[0][0], int(item[0][-1]) if item[0][-1].isdigit() else 0)):
+        n = int(key[-1]) if key[-1].isdigit() else 0
+        if key[0] == "observe":
+            rows["observe"] += (f"| {n:,} | {key[1]} | {x['ns']:.0f} ns | {x['empty_ns']:.0f} ns | "
+                                f"{x['ratio_to_empty']:.1f} | {ALLOWED.get((key[1], n), '')} | {x['barest_ns']:.0f} ns | "
+                                f"{x['ratio_to_barest']:.1f} |\n")
+        elif key[0] == "check":
+            rows["check"] += (f"| {n:,} | {x['ns']:.0f} ns | {x['empty_ns']:.0f} ns | {x['ratio_to_empty']:.1f} | "
+                              f"{'2' if n == 1000 else ''} | {x['barest_ns']:.0f} ns | {x['ratio_to_barest']:.1f} |\n")
+        elif key[0] == "batch":
+            rate = x["million_a_second"]
+            rows["batch"] += f"| {n:,} | {rate:.1f} | {1000 / rate:.0f} | {WANTED.get(n, '')} |\n"
+        else:
+            memory = f"| 1,000,000 | {x['bytes'] / 2**30:.2f} GiB | {x['bytes_a_partner']:,.0f} bytes |\n"
+    text += OBSERVE + rows["observe"] + CHECK + rows["check"] + BATCH + rows["batch"] + MEMORY + memory
+    if replay:
+        text += REPLAY.format(**replay)
+    return text
+
+
+def main(bench, replay=None):
+    found = json.loads(Path(bench).read_text())
+    extra = json.loads(Path(replay).read_text()) if replay and Path(replay).exists() else None
+    PAGE.write_text(page(found, extra))
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,11 @@
+"""Yesterday's logs through today's engine: who would have been stopped, when, and why.
+
+    source     bytes of a file, a gzip file or standard input, a chunk at a time
+    formats    which format a source is in
+    logs       access logs to events          (ztcore.accesslog)
+    jsonlines  JSON lines to events
+    order      several sources in the order of time
+    watch      changes of level as they happen: stories of partners, the file of transitions
+    refused    which calls a throttle would have let through
+    run        all of it, and the facts for ztmon.report
+"""
