@@ -30,6 +30,12 @@ def test_mypy(tmp_path):
     run("-m", "mypy", "--cache-dir", str(tmp_path))
 
 
+def test_stubs_agree_with_the_modules():
+    """What the stubs of the compiled modules say is what the modules have."""
+    modules = [f"ztcore.{path.stem}" for path in (REPO / "src/ztcore").glob("*.pyi")]
+    run("-m", "mypy.stubtest", "--ignore-missing-stub", "--ignore-disjoint-bases", *modules)
+
+
 def test_files_are_short():
     """No source file is too long to know at a glance."""
     long = {

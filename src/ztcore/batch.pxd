@@ -1,6 +1,6 @@
 # Many events at once: rows are fetched ahead, so that one event's misses hide behind others' work.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
 from ztcore.admit cimport Name, app_index, row_free, row_own, table_own

@@ -7,7 +7,7 @@ how they read them, is in engine.pyx.
 """
 
 cimport cython
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.time cimport time as wall_clock
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -17,46 +17,54 @@ import os
 
 import numpy as np
 
-from ztcore.levels import SIGNALS
-from ztcore.layout import EVENT, ROW, TRANSITION
+from ztcore.layout import EVENT
 
-from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING,
-                            DECISION_MACHINE, DECISION_PINNED, action_changed, action_next,
-                            action_settle, action_to, decision_due, decision_level, decision_score,
-                            effective, enforced)
-from ztcore.admit cimport (Name, NAME_LENGTH, app_index, bucket_own, row_clear, row_free, row_own,
-                           table_own)
+from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
+                            decision_score, enforced)
+from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport (fence_acquire, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely)
+from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
 from ztcore.block cimport block_attach, block_init, block_plan
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
-from ztcore.hash cimport SipKey
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
-from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
-from ztcore.names cimport names_know, names_learn, names_text
+from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
-from ztcore.policy cimport Policy
-from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
-from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, COUNTERS_ALL, Header, Table, WAYS,
-                           table_bucket, table_find, table_other)
+from ztcore.row cimport Row
+from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Header, Table, table_find
 from ztcore.throttle cimport throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
 
+cdef extern from "Python.h":
+    object PyUnicode_FromObject(object text)
+
 cdef enum:
     SEGMENTS = 4096             # path segments whose text may be kept
-    AHEAD = 8                   # rows fetched ahead in a batch
 
 cdef str _DEFAULT = "default"
 cdef str _GET = "GET"
 
 cdef inline int64_t clock_now() noexcept:
     return <int64_t>(wall_clock() * 1e9)
+
+
+def anonymous(size):
+    """Zeroed memory of this process, backed by huge pages where the system has them: the rows of a
+    thousand partners lie on as many ordinary pages."""
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size)
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            block.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass                    # not on this kernel; only slower
+    return block
 
 
 cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bint take):
@@ -107,14 +115,9 @@ cdef class Core:
         memset(&plan, 0, sizeof(plan))
         block_plan(&plan, capacity, SEGMENTS)
         try:
-            self.block = mmap.mmap(-1, plan.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self.block = anonymous(plan.size)
         except OSError as error:
             raise MemoryError(f"{plan.size:,} bytes for capacity={capacity:,}: {error}") from error
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            try:
-                self.block.madvise(mmap.MADV_HUGEPAGE)
-            except OSError:
-                pass                # not on this kernel; only slower
         view = self.block
         block_init(<Header *>&view[0], &plan, SEGMENTS)
         block_attach(&self.table, <Header *>&view[0])
@@ -142,10 +145,11 @@ cdef class Core:
         entry.hash = app_hash(&self.key, text.data, text.size)
         app_key(&self.key, entry.hash, &entry.key)
         entry.index = app_index(&self.table, entry.hash, text.data, text.size)
-        Py_INCREF(app)
+        kept = PyUnicode_FromObject(app)
+        Py_INCREF(kept)
         if entry.text != NULL:
             Py_DECREF(<object>entry.text)
-        entry.text = <void *>app
+        entry.text = <void *>kept
         return entry
 
     cdef uint64_t partner_of(self, object partner, object app, CachedApp **entry, Text *text) except? 0:
@@ -157,14 +161,16 @@ cdef class Core:
         return partner_key(&entry[0].key, text.data, text.size)
 
     cdef int remember(self, CachedPartner *entry, object partner, object app) except -1:
-        """Put a pair of names into its place in the cache. Only exact str may stay: a subclass
-        could refer back to this object."""
+        """Put a pair of names into its place in the cache. Of a subclass of str a plain copy stays:
+        the object itself could refer back to this one."""
         cdef CachedApp *at
         cdef Text text
         cdef uint64_t key = self.partner_of(partner, app, &at, &text)
         if entry.partner != NULL:
             Py_DECREF(<object>entry.partner)
             Py_DECREF(<object>entry.app)
+        partner = PyUnicode_FromObject(partner)
+        app = PyUnicode_FromObject(app)
         Py_INCREF(partner)
         Py_INCREF(app)
         entry.partner = <void *>partner
@@ -206,6 +212,7 @@ cdef class Core:
         if path.flags & PATH_SUSPICIOUS:
             e.flags |= EVENT_SUSPICIOUS
         if path.flags & (PATH_HAS_ID | PATH_SUSPICIOUS) == 0:
+            endpoint = PyUnicode_FromObject(endpoint)
             Py_INCREF(endpoint)
             if entry.text != NULL:
                 Py_DECREF(<object>entry.text)

@@ -1,6 +1,6 @@
 """What people do to partners, and how they read them: pins, lists, restore, forget, rows, stats."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -9,9 +9,9 @@ from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
                             action_next, action_settle, action_to, effective)
-from ztcore.admit cimport bucket_own, row_clear, row_free, row_own
+from ztcore.admit cimport row_clear, row_free, row_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
-from ztcore.atomic cimport word_peek, word_store, zt_yield
+from ztcore.atomic cimport word_peek
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
 from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
@@ -19,7 +19,7 @@ from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
 from ztcore.verdict cimport Why
-from ztcore.table cimport COUNTERS_ALL, Table, WAYS, table_bucket, table_find, table_other
+from ztcore.table cimport COUNTERS_ALL, Table
 
 _COUNTERS = ("events_gone", "late", "turned_away", "admitted", "evicted", "rewound", "bad_timestamp",
              "bad_status", "bad_latency_ms", "bad_request_bytes", "bad_response_bytes", "bad_count",

@@ -2,7 +2,6 @@
 # seen than "it is the usual one". Lanes are half-lives; counts come forward decayed with the
 # weight that brings them to now.
 
-from libc.math cimport logf
 
 from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
                            f4_min, f4_mul, f4_set, f4_store, f4_sub)

@@ -5,9 +5,9 @@ from libc.stdint cimport int64_t, uint32_t
 from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, EVIDENCE_MOST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess, strongest)
-from ztcore.fleet cimport Fleet, fleet_fade, fleet_share
-from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2,
-                           f4_max, f4_mul, f4_set, f4_store, f4_sub)
+from ztcore.fleet cimport fleet_fade, fleet_share
+from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
+                           f4_mul, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_RATED, Row

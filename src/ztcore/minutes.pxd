@@ -1,7 +1,7 @@
 # This minute and the last, for ceilings and for the learned busy rate. The window of one minute
 # slides by taking the share of the last minute that still overlaps it.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.quantile cimport quantile_add
 from ztcore.times cimport MINUTE_NS

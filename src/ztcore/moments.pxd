@@ -8,9 +8,8 @@
 
 from libc.stdint cimport uint16_t, uint64_t
 
-from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_from_u16, f4_lane, f4_load, f4_log2, f4_max,
-                           f4_min, f4_mul, f4_random, f4_set, f4_sqrt, f4_store, f4_sub, f4_swap,
-                           f4_to_u16, f4_weave)
+from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_from_u16, f4_load, f4_log2, f4_max, f4_min, f4_mul,
+                           f4_random, f4_set, f4_sqrt, f4_store, f4_sub, f4_swap, f4_to_u16, f4_weave)
 
 cdef extern from *:
     """

@@ -161,28 +161,32 @@ cdef inline void put_byte(unsigned char *out, Scan *g, unsigned char c) noexcept
     out[g.size] = c
     g.size += 1
 
-cdef inline bint put_escape(unsigned char *out, Scan *g) noexcept nogil:
-    """The byte that an escape stands for, or %XX in upper case where it needs one. False where
-    there is none."""
-    cdef int high, low
-    cdef unsigned char c
-    if g.end - g.at < 3:
-        return False
-    high = hex_digit(g.at[1])
-    low = hex_digit(g.at[2])
-    if high < 0 or low < 0:
-        return False
-    c = <unsigned char>(high << 4 | low)
-    g.at += 3
-    if byte_class[c] & (BYTE_LETTER | BYTE_DIGIT) or c == 45 or c == 46 or c == 64 or c == 95 or c == 126:
-        put_byte(out, g, c)
-        return True
-    g.classes |= byte_class[c] | BYTE_OTHER
+cdef inline void put_escaped(unsigned char *out, Scan *g, int high, int low) noexcept nogil:
     out[g.size] = 37
     out[g.size + 1] = <unsigned char>(high + (48 if high < 10 else 55))
     out[g.size + 2] = <unsigned char>(low + (48 if low < 10 else 55))
     g.size += 3
-    return True
+
+cdef inline void put_escape(unsigned char *out, Scan *g) noexcept nogil:
+    """At "%": the byte that the escape stands for, or %XX in upper case where it needs one. A "%"
+    that is no escape is %25."""
+    cdef int high = -1, low = -1
+    cdef unsigned char c
+    if g.end - g.at >= 3:
+        high = hex_digit(g.at[1])
+        low = hex_digit(g.at[2])
+    if high < 0 or low < 0:
+        g.classes |= BYTE_OTHER
+        put_escaped(out, g, 2, 5)
+        g.at += 1
+        return
+    c = <unsigned char>(high << 4 | low)
+    g.at += 3
+    if byte_class[c] & (BYTE_LETTER | BYTE_DIGIT) or c == 45 or c == 46 or c == 64 or c == 95 or c == 126:
+        put_byte(out, g, c)
+        return
+    g.classes |= byte_class[c] | BYTE_OTHER
+    put_escaped(out, g, high, low)
 
 cdef inline bint skip_marker(Scan *g) noexcept nogil:
     """Step over a parameter in brackets. False where there is none."""
@@ -200,14 +204,15 @@ cdef inline bint skip_marker(Scan *g) noexcept nogil:
     return True
 
 cdef inline void segment_slow(unsigned char *out, Scan *g) noexcept nogil:
-    """Read a segment with escapes, brackets or path parameters, or its first SEGMENT_MOST bytes."""
-    cdef const unsigned char *most = g.at + SEGMENT_MOST
+    """Read a segment with escapes, brackets or path parameters, or as much of it as fits."""
+    cdef size_t most = g.size + SEGMENT_MOST
     cdef unsigned char c
     g.classes = 0
-    while g.at < g.end and g.at < most and not ends_segment(g.at[0]):
+    while g.at < g.end and g.size < most and not ends_segment(g.at[0]):
         c = g.at[0]
         g.seen |= byte_class[c]
-        if c == 37 and put_escape(out, g):
+        if c == 37:
+            put_escape(out, g)
             continue
         if (c == 123 or c == 60) and skip_marker(g):
             continue
@@ -264,9 +269,9 @@ cdef inline void segment_close(const SipKey *key, unsigned char *out, size_t sta
     out[start] = PLACEHOLDER
     g.size = start + 1
 
-cdef inline void segment_long(const SipKey *key, unsigned char *out, size_t start, Scan *g, Path *path) noexcept nogil:
-    """An id, whatever is in it: the placeholder."""
-    cdef const unsigned char *first = g.at
+cdef inline void segment_long(const SipKey *key, unsigned char *out, size_t start, const unsigned char *first,
+                              Scan *g, Path *path) noexcept nogil:
+    """An id, whatever is in it: the placeholder. first: where the segment started."""
     skip_segment(g)
     if path.object_id == 0:
         path.object_id = siphash(key, first, g.at - first) | OBJECT_HASHED
@@ -276,6 +281,7 @@ cdef inline void segment_long(const SipKey *key, unsigned char *out, size_t star
 cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, Path *path) noexcept nogil:
     """Write the template into TEMPLATE_SIZE bytes, and object id and flags into `path`; g: at and
     end are set."""
+    cdef const unsigned char *first
     cdef size_t start
     cdef uint64_t h
     g.seen = g.markers = 0
@@ -297,9 +303,10 @@ cdef inline void template_write(const SipKey *key, unsigned char *out, Scan *g, 
         out[g.size] = SLASH
         g.size += 1
         start = g.size
+        first = g.at
         segment_read(out, g)
         if zt_unlikely(g.at < g.end and not ends_segment(g.at[0])):
-            segment_long(key, out, start, g, path)
+            segment_long(key, out, start, first, g, path)
         else:
             segment_close(key, out, start, g, path)
     if path.object_id:
@@ -321,7 +328,7 @@ cdef inline bint plain_is_id(const unsigned char *s, size_t n, uint64_t segment,
     """segment_is_id(), and the short cut for words like "v1" and "oauth2"."""
     cdef uint64_t digits = segment & m.digit
     digits &= digits - 1
-    if n < HEX and segment & m.letter and digits & (digits - 1) == 0:
+    if n < HEX and segment & m.letter and segment & m.join == 0 and digits & (digits - 1) == 0:
         return False
     return segment_is_id(s, n, BYTE_DIGIT | (BYTE_LETTER if segment & m.letter else 0)
                          | (BYTE_OTHER if segment & m.join else 0))
@@ -340,16 +347,14 @@ cdef inline bint plain_parse(const SipKey *key, const unsigned char *s, size_t n
         return False
     g.at = s + size
     path = bits_below(size)
-    if path >> 1 and m.slash & path & (<uint64_t>1 << (size - 1)):
-        size -= 1
-        path >>= 1
     if (path & ~(m.slash | m.digit | m.letter | m.join) or m.slash & path & 1 == 0
             or path & (m.slash << 1) & (m.slash | m.join) or path & (m.join << 1) & m.slash):
         return False
+    if m.slash >> (size - 1) & 1:
+        size -= 1
+        path >>= 1
     out.object_id = 0
     out.flags = 0
-    if path == 1:
-        size = 0
     digits = m.digit & path
     if digits == 0:
         out.endpoint = siphash(key, s, size)

@@ -1,7 +1,7 @@
 # The usual share p0 of every kind of hit, and how much shares of windows vary beyond chance.
 
 from libc.math cimport sqrtf
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum:
     SHARE_COUNTERS = 16

@@ -1,7 +1,7 @@
 # The signals that are shares: one function a signal says whether this event is a hit. The numbers
 # are those of verdict.Signal.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.endpoints cimport endpoint_count, endpoint_hours, endpoints_find
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_POST, Event

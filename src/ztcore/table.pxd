@@ -6,7 +6,7 @@
 # buckets. Who is new gets a free row, or that of an idle stranger who called less often; nobody
 # under an action or a person's setting is ever evicted.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport word_peek, word_swap
 from ztcore.fleet cimport Fleet
