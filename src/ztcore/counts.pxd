@@ -23,3 +23,10 @@ cdef inline void counts_add(float *lanes, f4 weight) noexcept nogil:
 
 cdef inline void counts_scale(float *lanes, f4 factor) noexcept nogil:
     f4_store(lanes, f4_mul(f4_load(lanes), factor))
+
+cdef inline void counts_merge(float *into, const float *other, f4 factor) noexcept nogil:
+    """Add another's counts, `factor` being the weight of its reference in ours. Exact but for
+    rounding; the spare lane stays."""
+    cdef float spare = into[3]
+    f4_store(into, f4_add(f4_load(into), f4_mul(f4_load(other), factor)))
+    into[3] = spare

@@ -9,7 +9,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from ztcore.lanes cimport group_find
-from ztcore.moments cimport SlotMoments
+from ztcore.moments cimport SlotMoments, slot_merge
 
 cdef enum:
     ENDPOINTS = 24
@@ -57,8 +57,8 @@ cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept no
     cdef uint32_t age = (hour - (e.count >> 24)) & 0xff
     return (<uint64_t>(e.mark >> 24) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
 
-cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour) noexcept nogil:
-    """A slot for a new endpoint; its moments are for the caller to start."""
+cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour) noexcept nogil:
+    """The slot of the endpoint's two groups that is worth least; a free one is worth nothing."""
     cdef int i, at, slot = 0
     cdef uint64_t rank, least = <uint64_t>-1
     for i in range(2 * GROUP):
@@ -67,6 +67,11 @@ cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoin
         if rank < least:
             least = rank
             slot = at
+    return slot
+
+cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour) noexcept nogil:
+    """A slot for a new endpoint; its moments are for the caller to start."""
+    cdef int slot = endpoints_least(slots, endpoint, hour)
     rest[0] += endpoint_count(&slots[slot])
     slots[slot].mark = endpoint_mark(endpoint)
     slots[slot].count = 0
@@ -89,3 +94,41 @@ cdef inline void endpoints_count(Endpoint *slots, uint32_t *rest, int slot, uint
     while endpoint_count(&slots[slot]) + calls >= 1 << 24:
         endpoints_halve(slots, rest)
     slots[slot].count += calls
+
+cdef inline int endpoints_find_mark(const Endpoint *slots, uint32_t mark) noexcept nogil:
+    """The slot with a mark of 24 bits wherever it stands, -1: none."""
+    cdef int i, found = -1
+    for i in range(ENDPOINTS):
+        if slots[i].mark & 0xffffff == mark:
+            found = i
+    return found
+
+cdef inline void endpoints_merge(Endpoint *slots, uint32_t *rest, const Endpoint *other, uint32_t other_rest,
+                                 uint32_t hour) noexcept nogil:
+    """Counts of the same endpoint add; where slots run out the heavier ones stay and the others go
+    to `rest`, so that count <= true <= count + rest holds for the whole. An endpoint keeps the group
+    it stands in, which is one of its two. Moments meet weighted by their counts."""
+    cdef int i, j, at
+    cdef uint32_t n, m
+    rest[0] += other_rest
+    for i in range(ENDPOINTS):
+        if other[i].mark & 0xffffff == 0:
+            continue
+        m = endpoint_count(&other[i])
+        at = endpoints_find_mark(slots, other[i].mark & 0xffffff)
+        if at < 0:
+            at = i - i % GROUP
+            for j in range(at + 1, at + GROUP):
+                if endpoint_rank(&slots[j], hour) < endpoint_rank(&slots[at], hour):
+                    at = j
+            if endpoint_rank(&slots[at], hour) >= endpoint_rank(&other[i], hour):
+                rest[0] += m
+                continue
+            rest[0] += endpoint_count(&slots[at])
+            slots[at] = other[i]
+            continue
+        n = endpoint_count(&slots[at])
+        slot_merge(&slots[at].moments, n, &other[i].moments, m)
+        if other[i].mark >> 24 > slots[at].mark >> 24:
+            slots[at].mark = other[i].mark
+        endpoints_count(slots, rest, at, m)

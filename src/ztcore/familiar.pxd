@@ -20,3 +20,8 @@ cdef inline void familiar_see(Familiar *f, uint32_t hour) noexcept nogil:
 cdef inline uint32_t familiar_rank(const Familiar *f, uint32_t hour) noexcept nogil:
     """Larger is worth more: first the hours, then how recent the last one is."""
     return (<uint32_t>f.hours << 8) | (255 - <uint8_t>(<uint8_t>hour - f.last))
+
+cdef inline void familiar_merge(Familiar *into, const Familiar *other) noexcept nogil:
+    """The more familiar of the two: the hours of both may be the same ones, so never their sum."""
+    if other.hours > into.hours:
+        into[0] = other[0]

@@ -45,3 +45,14 @@ cdef inline bint hours_unusual(const Hours *h, uint32_t clock_hour, int64_t age)
     if age < 3 * DAY_NS:
         return False
     return h.days[hour] + h.days[(hour + 23) % 24] + h.days[(hour + 1) % 24] == 0
+
+cdef inline void hours_merge(Hours *into, const Hours *other) noexcept nogil:
+    """Two hosts see parts of one partner at the same time: rates add, seconds and days are those of
+    whoever observed longer."""
+    cdef int i
+    for i in range(24):
+        into.rate[i] += other.rate[i]
+        if other.seconds[i] > into.seconds[i]:
+            into.seconds[i] = other.seconds[i]
+        if other.days[i] > into.days[i]:
+            into.days[i] = other.days[i]

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from ztcore.familiar cimport Familiar, familiar_see
+from ztcore.familiar cimport Familiar, familiar_merge, familiar_see
 
 cdef struct MethodSet:
     Familiar familiar[8]
@@ -14,3 +14,10 @@ cdef inline bint methods_see(MethodSet *m, int method, uint32_t hour) noexcept n
     if m.count[method] < 3:
         m.count[method] += 1
     return m.count[method] >= 3
+
+cdef inline void methods_merge(MethodSet *into, const MethodSet *other) noexcept nogil:
+    cdef int i, n
+    for i in range(8):
+        familiar_merge(&into.familiar[i], &other.familiar[i])
+        n = into.count[i] + other.count[i]
+        into.count[i] = <uint8_t>(n if n < 3 else 3)

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from ztcore.quantile cimport quantile_add
+from ztcore.quantile cimport quantile_add, quantile_merge
 from ztcore.times cimport MINUTE_NS
 
 cdef struct Minutes:
@@ -49,3 +49,20 @@ cdef inline float minutes_errors(const Minutes *m, int64_t now) noexcept nogil:
 
 cdef inline float minutes_latency(const Minutes *m, int64_t now) noexcept nogil:
     return m.latency[0] + m.latency[1] * minutes_share(m, now)
+
+cdef inline void minutes_merge(Minutes *into, const Minutes *other, float n, float m) noexcept nogil:
+    """Add what falls into the same two minutes; the later minute is the current one. The busy rates
+    of n and m events meet in between."""
+    cdef float busy = quantile_merge(into.busy, n, other.busy, m)
+    cdef Minutes early = into[0] if into.minute < other.minute else other[0]
+    cdef uint32_t shift
+    cdef int i
+    if into.minute < other.minute:
+        into[0] = other[0]
+    shift = into.minute - early.minute
+    for i in range(2):
+        if i + shift < 2:
+            into.requests[i + shift] += early.requests[i]
+            into.errors[i + shift] += early.errors[i]
+            into.latency[i + shift] += early.latency[i]
+    into.busy = busy

@@ -111,3 +111,26 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
     f4_store(m.mean, f4_add(mean, f4_mul(step, d)))
     f4_store(m.var, f4_add(var, f4_mul(step, f4_sub(f4_mul(d, d), var))))
     m.mean[3] = count + weight if count < <float>1e6 else count
+
+cdef inline f4 variance_merge(f4 var, f4 other, f4 apart, float n, float m) noexcept nogil:
+    """Chan's formula for variances: the distance of the means counts too."""
+    cdef float a = n / (n + m), b = m / (n + m)
+    return f4_add(f4_add(f4_mul(f4_all(a), var), f4_mul(f4_all(b), other)), f4_mul(f4_all(a * b), f4_mul(apart, apart)))
+
+cdef inline void moments_merge(Moments *into, const Moments *other) noexcept nogil:
+    """As if all values had come to one; exact but for fading and clipping."""
+    cdef float n = into.mean[3], m = other.mean[3]
+    cdef f4 apart = f4_sub(f4_load(other.mean), f4_load(into.mean))
+    if not m > 0.0:
+        return
+    f4_store(into.var, variance_merge(f4_load(into.var), f4_load(other.var), apart, n, m))
+    f4_store(into.mean, f4_add(f4_load(into.mean), f4_mul(f4_all(m / (n + m)), apart)))
+    into.mean[3] = n + m if n + m < <float>1e6 else <float>1e6
+
+cdef inline void slot_merge(SlotMoments *into, float n, const SlotMoments *other, float m) noexcept nogil:
+    """The same for an endpoint, rounded to its 16 bits."""
+    cdef f4 a = slot_load(into), b = slot_load(other), apart = f4_sub(b, a)
+    if not m > 0.0:
+        return
+    slot_store(into, f4_add(a, f4_mul(f4_all(m / (n + m)), apart)),
+               variance_merge(f4_swap(a), f4_swap(b), apart, n, m), <uint64_t>0x8000800080008000)

@@ -44,3 +44,11 @@ cdef inline bint object_is_new(ObjectIds *o, uint64_t object_id) noexcept nogil:
     young[b >> 6] |= bit_b
     o.added += 1
     return not known
+
+cdef inline void objects_merge(ObjectIds *into, const ObjectIds *other) noexcept nogil:
+    """Known is what either knows; the last id stays ours."""
+    cdef int i
+    for i in range(OBJECT_WORDS):
+        into.bits[into.young][i] |= other.bits[other.young][i]
+        into.bits[into.young ^ 1][i] |= other.bits[other.young ^ 1][i]
+    into.added += other.added

@@ -54,3 +54,21 @@ cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_
     cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
     cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0
     return low if m < low else 3000.0 if m > 3000.0 else m
+
+cdef inline void shares_merge(Shares *into, const Shares *other) noexcept nogil:
+    """Hits and trials add; spreads meet weighted by their windows."""
+    cdef float a = into.windows, b = other.windows, v
+    cdef int i
+    for i in range(SHARE_COUNTERS):
+        into.hits[i] += other.hits[i]
+        into.pending[i] = <uint16_t>(into.pending[i] + other.pending[i] if into.pending[i] + other.pending[i] < 65535 else 65535)
+        if a + b > 0.0:
+            v = (share_spread(into, i) * a + share_spread(other, i) * b) / (a + b)
+            into.spread[i] = <uint16_t>(sqrtf(v) * 65535.0 + 0.5)
+    into.trials += other.trials
+    into.discovery += other.discovery
+    into.windows = <uint16_t>(a + b if a + b < 1000.0 else 1000.0)
+    if other.folded_at > into.folded_at:
+        into.folded_at = other.folded_at
+    if other.spread_at > into.spread_at:
+        into.spread_at = other.spread_at

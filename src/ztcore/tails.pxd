@@ -2,7 +2,7 @@
 # threshold). Real traffic is burstier than any formula; evidence is divided by what its own past
 # shows, one number an episode, never one an event.
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef enum:
     TAIL_KINDS = 18
@@ -42,3 +42,19 @@ cdef inline void tail_settle(Tails *t, int kind, uint32_t seconds, bint learn) n
     peak = peak - 2.0 if peak < 10.0 else 8.0
     t.excess[kind] = <uint16_t>(t.excess[kind] * 0.98 + peak * 128.0 + 0.5)
     t.episodes[kind] = <uint16_t>(t.episodes[kind] * 0.98 + 1024.0 + 0.5)
+
+cdef inline void tails_merge(Tails *into, const Tails *other) noexcept nogil:
+    """Excesses and episodes add, within what 50 of them fade to; the higher running peak stays."""
+    cdef uint32_t excess, episodes
+    cdef int i
+    for i in range(TAIL_KINDS):
+        excess = <uint32_t>into.excess[i] + other.excess[i]
+        episodes = <uint32_t>into.episodes[i] + other.episodes[i]
+        if episodes > 51200:            # 50 in 1/1024
+            excess = <uint32_t>(<uint64_t>excess * 51200 // episodes)
+            episodes = 51200
+        into.excess[i] = <uint16_t>(excess if excess < 65535 else 65535)
+        into.episodes[i] = <uint16_t>episodes
+        if other.peak[i] > into.peak[i]:
+            into.peak[i] = other.peak[i]
+            into.last[i] = other.last[i]

@@ -8,7 +8,7 @@ An event, optional fields marked ?, unknown ones ignored:
 What is wrong with an event is told by field, and the good events around it are kept.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Annotated, Any
 
 import msgspec
@@ -156,14 +156,18 @@ def problems_of(index: int, part: bytes | msgspec.Raw, error: Exception) -> list
         found = _any.decode(part)
     except BROKEN as broken:
         return [Problem(index, "", f"is not JSON: {plain(broken)}")]
+    return problems_in(index, found) or [Problem(index, "", plain(error))]
+
+
+def problems_in(index: int, found: object, required: Set[str] = _REQUIRED) -> list[Problem]:
+    """Everything that is wrong with an event as decoded from JSON."""
     if not isinstance(found, dict):
         return [Problem(index, "", f"is {_shown(found)}; allowed is an object")]
-    problems = [
+    return [
         Problem(index, name, "is missing" if name not in found else f"is {_shown(found[name])}; allowed is {allowed}")
         for name, allowed in ALLOWED.items()
-        if (name in _REQUIRED if name not in found else not _fits(found[name], _KINDS[name]))
+        if (name in required if name not in found else not _fits(found[name], _KINDS[name]))
     ]
-    return problems or [Problem(index, "", plain(error))]
 
 
 def _fits(value: object, kind: Any) -> bool:

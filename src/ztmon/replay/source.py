@@ -4,13 +4,15 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from ztmon.errors import InputError
 
 CHUNK = 512 * 1024
 """Bytes that are looked at together: fewer lines than the engine's journal has room for changes."""
+
+HEAD = 64 * 1024
+"""Bytes that tell what a source is."""
 
 GZIP = b"\x1f\x8b"
 
@@ -36,7 +38,7 @@ class Counted(io.RawIOBase):
 
 
 class Source:
-    """One file, "-" for standard input. Opened when it is made and again by reopen().
+    """One file, "-" for standard input. Opened when it is made, and again by reopen() after close().
 
     Raises InputError where it cannot be opened. What goes wrong later ends the source and is told
     in `cut`.
@@ -56,7 +58,7 @@ class Source:
         stream: Any = io.BufferedReader(self.raw, CHUNK)
         self.buffer = bytearray(CHUNK)
         self.start = self.stop = 0
-        self.ended = False
+        self.ended = self.fresh = False
         try:
             self.gzip = stream.peek(2)[:2] == GZIP
             if self.gzip:
@@ -83,6 +85,12 @@ class Source:
         """Bytes read of `size`."""
         return self.raw.count
 
+    def head(self) -> bytes:
+        """The first bytes, to look at; the next fill() leaves them in place."""
+        self.fill()
+        self.fresh = True
+        return bytes(self.buffer[: min(self.stop, HEAD)])
+
     def view(self) -> memoryview:
         """The bytes at hand that are not taken yet; fill() gets more. Release it before fill()."""
         return memoryview(self.buffer)[self.start : self.stop]
@@ -93,6 +101,9 @@ class Source:
 
     def fill(self) -> None:
         """Read on until the buffer is full or the source has `ended`; a buffer that no line fits in grows."""
+        if self.fresh:
+            self.fresh = False
+            return
         rest = self.stop - self.start
         self.buffer[:rest] = self.buffer[self.start : self.stop]
         self.start, self.stop = 0, rest
@@ -127,11 +138,10 @@ class Source:
         self.buffer = bytearray()
 
     def reopen(self) -> None:
-        """Start again from the beginning; standard input was never let go of."""
-        if self.path != "-":
+        """Start again from the beginning where it was closed; standard input never is."""
+        if self.raw.closed:
             self.open()
 
 
 def _why(error: Exception) -> str:
-    text: Callable[[], str] = lambda: str(error)  # noqa: E731
-    return (getattr(error, "strerror", None) or text()).lower()
+    return (getattr(error, "strerror", None) or str(error)).lower()

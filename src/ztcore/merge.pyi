@@ -1,0 +1,3 @@
+from typing import Any
+
+def merge(first: Any, second: Any) -> Any: ...

@@ -1,0 +1,90 @@
+"""How what two tables know of the same partner becomes one row.
+
+Counts, shares and histograms are sums and come out as if one table had seen everything, but for
+rounding. What is learned by steps meets in between, weighted by how much each has seen; what could
+be double (hours of familiarity, days) is the larger of the two. Level, pin and lists stay those of
+the first row. The rule of each statistic stands at its `*_merge`.
+"""
+
+import numpy as np
+
+from libc.stdint cimport uint32_t
+
+from ztcore.layout import ROW
+
+from ztcore.counts cimport counts_merge, decay_weight
+from ztcore.endpoints cimport endpoints_merge
+from ztcore.ewma cimport ewma_merge
+from ztcore.histogram cimport histogram_merge
+from ztcore.hours cimport hours_merge
+from ztcore.lanes cimport f4, f4_add, f4_all, f4_load, f4_max, f4_mul, f4_store
+from ztcore.methods cimport methods_merge
+from ztcore.minutes cimport minutes_merge
+from ztcore.moments cimport moments_merge
+from ztcore.objects cimport objects_merge
+from ztcore.observe cimport row_rebase
+from ztcore.row cimport COUNTERS, Row
+from ztcore.shares cimport shares_merge
+from ztcore.sources cimport sources_merge
+from ztcore.tails cimport tails_merge
+from ztcore.times cimport HOUR_NS
+from ztcore.welford cimport welford_merge
+
+
+cdef void row_merge(Row *into, Row *other) noexcept nogil:
+    """`other` is used up."""
+    cdef float n = <float>into.events, m = <float>other.events
+    cdef uint32_t hour
+    cdef f4 factor
+    cdef int i
+    if other.last_seen > into.last_seen:
+        into.last_seen = other.last_seen
+    hour = <uint32_t>(into.last_seen // HOUR_NS)
+    row_rebase(into, into.last_seen)
+    row_rebase(other, into.last_seen)
+    factor = f4_all(1.0)
+    counts_merge(into.trials, other.trials, factor)
+    counts_merge(into.seen, other.seen, factor)
+    counts_merge(into.expected, other.expected, factor)
+    counts_merge(into.bytes_out, other.bytes_out, factor)
+    f4_store(into.weight, decay_weight(0))
+    for i in range(COUNTERS):
+        counts_merge(into.counts[i], other.counts[i], factor)
+    # drift and spread of the rate: weighted by events
+    f4_store(into.phi, f4_mul(f4_all(1.0 / (n + m)), f4_add(f4_mul(f4_all(n), f4_load(into.phi)),
+                                                           f4_mul(f4_all(m), f4_load(other.phi)))))
+    f4_store(into.gate, f4_max(f4_load(into.gate), f4_load(other.gate)))
+    into.request_mean = ewma_merge(into.request_mean, into.moments.mean[3], other.request_mean, other.moments.mean[3])
+    moments_merge(&into.moments, &other.moments)
+    welford_merge(&into.response, &other.response)
+    into.response_mean = into.response.mean
+    minutes_merge(&into.minutes, &other.minutes, n, m)
+    endpoints_merge(into.endpoints, &into.rest, other.endpoints, other.rest, hour)
+    sources_merge(&into.sources, &other.sources, hour)
+    methods_merge(&into.methods, &other.methods)
+    histogram_merge(&into.latency, &other.latency)
+    shares_merge(&into.shares, &other.shares)
+    tails_merge(&into.tails, &other.tails)
+    hours_merge(&into.hours, &other.hours)
+    objects_merge(&into.objects, &other.objects)
+    into.rate += other.rate
+    into.learned += other.learned
+    into.unlearned += other.unlearned
+    into.pending_trials += other.pending_trials
+    into.tokens += other.tokens
+    into.singles += other.singles
+    into.events += other.events
+    into.flags |= other.flags & 0x70        # grown, settled, rated
+    if other.first_seen and (into.first_seen == 0 or other.first_seen < into.first_seen):
+        into.first_seen = other.first_seen
+
+
+def merge(first, second):
+    """One record of layout.ROW from two of the same partner. Raises ValueError for two partners."""
+    if first["key"] != second["key"]:
+        raise ValueError("the rows are of two partners: their keys differ")
+    found = np.zeros(2, ROW)
+    found[0], found[1] = first, second
+    cdef unsigned char[::1] raw = found.view(np.uint8)
+    row_merge(<Row *>&raw[0], <Row *>&raw[sizeof(Row)])
+    return found[0]

@@ -1,0 +1,148 @@
+"""Made-up traffic: the same for the same seed, the same on both ways in, and its attacks are found."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ztmon import Config, ConfigError, InputError, Monitor, wire
+from ztmon.simulate import KINDS, START, main, simulate
+from ztmon.simulate.calm import HOUR_NS
+
+THROTTLE = 2
+
+
+def levels_of(found, monitor):
+    """The level after each event."""
+    events, names = found.traffic.events(monitor)
+    levels = np.zeros(len(events), "u1")
+    assert monitor.observe_batch(events, names, levels) == len(events)
+    return levels & 7
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_attacks_reach_throttle_and_calm_partners_never_do(seed):
+    """In three days every blatant attack reaches throttle inside its window; nobody does who did nothing."""
+    found = simulate(partners=16, hours=72, seed=seed)
+    with Monitor(Config(clock="events")) as monitor:
+        levels = levels_of(found, monitor)
+    calls = found.traffic.calls
+    begun = np.full(len(found.partners), np.iinfo("i8").max)
+    for attack in found.attacks:
+        inside = (calls["partner"] == attack.partner) & (calls["timestamp"] >= attack.start)
+        inside &= calls["timestamp"] < attack.end
+        assert levels[inside].max() >= THROTTLE, attack
+        begun[attack.partner] = attack.start
+    before = calls["timestamp"] < begun[calls["partner"]]
+    assert len({attack.partner for attack in found.attacks}) == len(KINDS)
+    assert levels[before].max() < THROTTLE
+
+
+def test_a_weak_attack_is_smaller_than_a_blatant_one():
+    """Strength scales the number of calls of an attack."""
+    counts = [
+        sum(int(entry["calls"]) for entry in simulate(8, 30, 5, strength=strength).truth()) for strength in (0.1, 1, 3)
+    ]
+    assert counts[0] * 5 < counts[1] < counts[2]
+
+
+def test_the_same_seed_makes_the_same_traffic():
+    """A seed decides every byte; another one makes something else."""
+    first, again, other = (
+        "".join(simulate(5, 20, seed, attack_seconds=60).traffic.lines()) for seed in (7, 7, 8)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_lines_and_events_say_the_same():
+    """Fed as JSON lines or as an array, the same traffic leaves the same statistics behind."""
+    found = simulate(4, 30, 3, attack_seconds=300)
+    config = Config(clock="events", hash_key=bytes(range(16)))
+    with Monitor(config) as by_array, Monitor(config) as by_line:
+        levels_of(found, by_array)
+        events, problems = wire.read("".join(found.traffic.lines()).encode())
+        assert problems == []
+        assert len(events) == len(found.traffic)
+        for _, e in events:
+            by_line.observe(
+                e.partner, e.endpoint, method=e.method, status=e.status, latency_ms=e.latency_ms,
+                request_bytes=e.request_bytes, response_bytes=e.response_bytes, source=e.source,
+                timestamp=e.timestamp / 1000,
+            )  # fmt: skip
+        for partner in found.partners:
+            one, two = by_array.profile(partner.name), by_line.profile(partner.name)
+            assert one.events == two.events
+            assert one.level == two.level
+            assert [calls for _, calls in one.endpoints] == [calls for _, calls in two.endpoints]
+            assert one.familiar_sources == two.familiar_sources
+            assert one.active_hours == two.active_hours
+            assert one.latency_ms == pytest.approx(two.latency_ms, rel=0.11)
+
+
+def test_partners_are_alike_neither_in_size_nor_over_the_day():
+    """Partners differ in size by more than ten times, and each has a peak and a quiet time of day."""
+    found = simulate(40, 72, 1, kinds=())
+    calls = found.traffic.calls
+    sizes = np.bincount(calls["partner"], minlength=40)
+    assert sizes.max() > 10 * sizes.min()
+    assert sizes.min() >= 300
+    by_hour = np.bincount((calls["timestamp"] // HOUR_NS) % 24, minlength=24)
+    assert by_hour.max() > 2 * by_hour.min()
+    assert (np.diff(calls["timestamp"]) >= 0).all()
+    assert calls["timestamp"][0] >= START * 10**9
+    assert calls["timestamp"][-1] < (START + 72 * 3600) * 10**9
+    failed = (calls["status"] >= 400).mean()
+    assert 0 < failed < 0.03
+
+
+def test_the_command_writes_events_and_the_truth(tmp_path, capsys):
+    """The events are telemetry, and the truth names kind, partner and window of every attack."""
+    out, truth = tmp_path / "events.jsonl", tmp_path / "truth.jsonl"
+    assert main(6, 30, 4, "burst,deletes@2", out, truth) == 0
+    events, problems = wire.read(out.read_bytes())
+    entries = [json.loads(line) for line in truth.read_text().splitlines()]
+    assert problems == []
+    assert [entry["kind"] for entry in entries] == ["burst", "deletes"]
+    for entry in entries:
+        assert entry["strength"] == 2
+        inside = [e for _, e in events if e.partner == entry["partner"] and entry["from"] <= e.timestamp < entry["to"]]
+        assert len(inside) >= entry["calls"] > 0
+    assert f"{len(events):,} events of 6 partners" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    """`simulate | head` ends without a word of complaint."""
+    done = subprocess.run(
+        f"{sys.executable} -c 'import sys; from ztmon.simulate import main; sys.exit(main(12, 48))' | head -n 1",
+        shell=True, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith('{"appId"')
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"partners": 0}, "partners is 0; allowed is a number from 1 to 100,000"),
+        ({"hours": float("nan")}, "hours is nan; allowed is"),
+        ({"seed": -1}, "seed is -1; allowed is"),
+        ({"attacks": "burst,tickling"}, "attacks has 'tickling'; allowed are all, none, or some of burst"),
+        ({"attacks": "all@much"}, "attacks has the strength 'much'; allowed is a number"),
+        ({"attacks": "all@0"}, "strength is 0"),
+    ],
+)
+def test_what_is_not_allowed_is_refused(arguments, said):
+    """A refusal names the setting, the value and what is allowed."""
+    with pytest.raises(ConfigError) as refused:
+        main(**arguments)
+    assert said in str(refused.value)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    """Where the output cannot be written, the message says which file and why."""
+    with pytest.raises(InputError, match="nowhere/events.jsonl: cannot be written: No such file"):
+        main(2, 2, out=tmp_path / "nowhere" / "events.jsonl", attacks="none")
