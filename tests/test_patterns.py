@@ -89,13 +89,13 @@ SCRIPT = [
     "/search?q=%3Cscript%3Ealert(1)%3C/script%3E",
     "/search?q=%253Cscript%253E",
     "/search?q=<ScRiPt src=//x>",
-    "/search?q=\"><script>",
+    '/search?q="><script>',
     "/<script>alert(1)</script>",
     "/search?q=<img src=x onerror=alert(1)>",
     "/search?q=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E",
     "/search?q=<svg/onload=alert(1)>",
     "/search?q=<body onload = alert(1)>",
-    "/search?q=\" onfocus=alert(1) autofocus=\"",
+    '/search?q=" onfocus=alert(1) autofocus="',
     "/search?q=<iframe src=//x>",
     "/go?to=javascript:alert(1)",
     "/go?to=JavaScript:alert`1`",
@@ -301,7 +301,9 @@ def test_only_the_first_bytes_count():
     assert not suspicious(b"/x?q=" + b"a" * 4096 + attack)
 
 
-@pytest.mark.parametrize("piece", [b"/*", b"*/", b"${", b"<a ", b"' or ", b"union select ", b"javascript:", b"..", b"%25", b"(", b"'", b"on"])
+@pytest.mark.parametrize(
+    "piece", [b"/*", b"*/", b"${", b"<a ", b"' or ", b"union select ", b"javascript:", b"..", b"%25", b"(", b"'", b"on"]
+)
 def test_repetition_is_harmless(piece):
     """A pattern's beginning, repeated up to the end, neither crashes nor takes long."""
     for size in (0, 1, 4095, 4096, 4097, 10_000):

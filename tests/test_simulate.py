@@ -79,7 +79,8 @@ def test_lines_and_events_say_the_same():
             assert [calls for _, calls in one.endpoints] == [calls for _, calls in two.endpoints]
             assert one.familiar_sources == two.familiar_sources
             assert one.active_hours == two.active_hours
-            assert one.latency_ms == pytest.approx(two.latency_ms, rel=0.11)
+            # time stamps and latencies are rounded on the wire: at most one bucket apart
+            assert one.latency_ms == pytest.approx(two.latency_ms, rel=0.25)
 
 
 def test_partners_are_alike_neither_in_size_nor_over_the_day():
@@ -144,5 +145,5 @@ def test_what_is_not_allowed_is_refused(arguments, said):
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     """Where the output cannot be written, the message says which file and why."""
-    with pytest.raises(InputError, match="nowhere/events.jsonl: cannot be written: No such file"):
+    with pytest.raises(InputError, match=r"events\.jsonl: cannot be written: No such file"):
         main(2, 2, out=tmp_path / "nowhere" / "events.jsonl", attacks="none")

@@ -1,4 +1,4 @@
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
@@ -11,9 +11,9 @@ class AccessLogParser:
         cls,
         hash_key: bytes,
         app: str = "default",
-        partner: Literal["client", "user", "vhost"] = "client",
+        partner: str = "client",
         show_clients: bool = False,
-        unit: Literal["auto", "s", "ms", "us"] = "auto",
+        unit: str = "auto",
         engine: Engine | None = None,
     ) -> AccessLogParser: ...
     def parse(

@@ -8,53 +8,26 @@
 # endpoints   which segments an endpoint consists of, by their hashes
 # candidates  segments of one or two partners: hashes only
 #
-# All three are buckets of eight. A flood of made-up paths ends where it began: in a full bucket a
-# partner's new entries replace its own older ones, and what many partners use is the last to go
-# (the functions *_place). Ids never come here: they are placeholders before a path is learned.
-# Whoever finds the block being written to does not wait: the next occasion will do.
+# All three are buckets of eight; who stays in a full one is in nameplace.pxd. Ids never come here:
+# they are placeholders before a path is learned. Whoever finds the block being written to does not
+# wait: the next occasion will do.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ztcore.atomic cimport fence_acquire, fence_release, word_load, word_peek, word_store, word_swap, zt_yield
 from ztcore.hash cimport SipKey, siphash
 from ztcore.ids cimport BYTE_DIGIT, BYTE_LETTER, byte_class
+from ztcore.nameplace cimport (Candidate, NAMED_SEGMENTS, NAME_WAYS, Named, WORD_LENGTH, Word, candidate_place,
+                               endpoint_place, partner_bit, partner_mark, word_place)
 from ztcore.paths cimport PATH_LONG, PLACEHOLDER, Path, SLASH, Scan, TEMPLATE_SIZE, template_write
 from ztcore.words cimport ordinary_words
 
 cdef enum:
-    NAME_WAYS = 8
     NAMED_PER_WORD = 4          # endpoints, and as many candidates
-    WORD_LENGTH = 32            # a longer segment is never text
-    NAMED_SEGMENTS = 11         # of an endpoint; what follows is one {*}
     REF_ID = 1                  # instead of a segment's hash
     REF_MORE = 2
-    PARTNERS_NEEDED = 3
-    OWN_MOST = 2                # entries that one partner alone may hold in a full bucket
     READS_MOST = 64             # tries of a reader
-
-cdef struct Word:               # 64 bytes
-    uint64_t key                # of the segment, 0: free
-    uint32_t partners           # a bit for each of 32 groups of partners
-    uint8_t known               # on a list
-    uint8_t length
-    uint16_t unused
-    char text[WORD_LENGTH]
-    uint64_t spare[2]
-
-cdef struct Named:              # 64 bytes: an endpoint
-    uint64_t key                # 0: free
-    uint32_t first              # the partner who brought it
-    uint32_t partners
-    uint8_t method
-    uint8_t size
-    uint16_t unused
-    uint32_t segment[NAMED_SEGMENTS]
-
-cdef struct Candidate:
-    uint64_t key                # of a segment, 0: free
-    uint32_t first              # partner
-    uint32_t second             # another one, 0: none yet
 
 cdef struct Names:
     uint64_t word               # odd: being written; its changes tell readers to look again
@@ -67,13 +40,11 @@ cdef extern from *:
     #define SEGMENT_DOMAIN 0x7365676d656e7400ULL
     #define ALL_BITS (~0ULL)
     #define UPPER_BITS (~0ULL << 32)
-    #define MARK_BITS (~0ULL << 40)        /* what a partner's slot keeps of an endpoint's hash */
     """
     const char *const zt_methods[8]
     const uint64_t SEGMENT_DOMAIN
     const uint64_t ALL_BITS
     const uint64_t UPPER_BITS
-    const uint64_t MARK_BITS
 
 # -- layout ---------------------------------------------------------------------------------------
 
@@ -117,76 +88,6 @@ cdef inline bint names_own(Names *n) noexcept nogil:
 cdef inline void names_free(Names *n) noexcept nogil:
     """Release: pairs with names_own() and with the word_load() of a reader."""
     word_store(&n.word, n.word + 1)
-
-# -- who stays ------------------------------------------------------------------------------------
-
-cdef inline uint32_t partner_mark(uint64_t partner) noexcept nogil:
-    """32 bits of a partner's key, never 0."""
-    return <uint32_t>(partner >> 32) | 1
-
-cdef inline uint32_t partner_bit(uint32_t mark) noexcept nogil:
-    """Which of the 32 groups of partners it belongs to."""
-    return <uint32_t>1 << (mark >> 27)
-
-cdef inline int bits_of(uint32_t x) noexcept nogil:
-    cdef int n = 0
-    while x:
-        x &= x - 1
-        n += 1
-    return n
-
-cdef inline int candidate_place(const Candidate *bucket, uint32_t mark) noexcept nogil:
-    """Where a partner's new segment goes: a free place, its own third one, one that another partner
-    brought and nobody else used, any."""
-    cdef int i, own = 0, own_at = 0, single = -1
-    for i in range(NAME_WAYS):
-        if bucket[i].key == 0:
-            return i
-        if bucket[i].second == 0:
-            if bucket[i].first == mark:
-                own += 1
-                own_at = i
-            else:
-                single = i
-    if own >= OWN_MOST or own and single < 0:
-        return own_at
-    return single if single >= 0 else <int>(mark >> 29)
-
-cdef inline int endpoint_place(Named *bucket, uint32_t mark) noexcept nogil:
-    """Likewise for an endpoint. One that many partners use loses one of its marks instead of its
-    place: -1, none for the newcomer."""
-    cdef int i, bits, own = 0, own_at = 0, least = 33, place = 0
-    for i in range(NAME_WAYS):
-        if bucket[i].key == 0:
-            return i
-        bits = bits_of(bucket[i].partners)
-        if bits == 1 and bucket[i].first == mark:
-            own += 1
-            own_at = i
-        elif bits < least:
-            least = bits
-            place = i
-    if own >= OWN_MOST or own and least > 1:
-        return own_at
-    if least <= 1:
-        return place
-    bucket[place].partners &= bucket[place].partners - 1
-    return -1
-
-cdef inline int word_place(Word *bucket, bint listed) noexcept nogil:
-    """Likewise for a word that may now be shown. Those on a list stay, and need not wait."""
-    cdef int i, bits, least = 33, place = -1
-    for i in range(NAME_WAYS):
-        if bucket[i].key == 0:
-            return i
-        bits = bits_of(bucket[i].partners)
-        if not bucket[i].known and bits < least:
-            least = bits
-            place = i
-    if place < 0 or listed or least < PARTNERS_NEEDED:
-        return place
-    bucket[place].partners &= bucket[place].partners - 1
-    return -1
 
 # -- words ----------------------------------------------------------------------------------------
 
@@ -395,7 +296,7 @@ cdef inline size_t text_write(Names *n, uint64_t key, char *out, size_t size) no
     cdef size_t at = 0, length
     cdef int i
     for i in range(NAME_WAYS):
-        if bucket[i].key and (bucket[i].key ^ key) & (MARK_BITS if key & ~MARK_BITS == 0 else ALL_BITS) == 0:
+        if bucket[i].key and (bucket[i].key ^ key) & (ALL_BITS if <uint32_t>key else UPPER_BITS) == 0:
             named = bucket + i
     if named == NULL:
         return put_text(out, 0, size, b"{*}", 3)
@@ -419,7 +320,7 @@ cdef inline size_t text_write(Names *n, uint64_t key, char *out, size_t size) no
 cdef inline size_t names_text(Names *n, uint64_t endpoint, char *out, size_t size) noexcept nogil:
     """Write "GET /api/users/{id}" without a NUL and return its length, at most `size`. Segments that
     may not be shown are {*}, so is the whole of an endpoint that is not remembered. An endpoint
-    whose lower 40 bits are 0 is found by its upper ones."""
+    whose lower 32 bits are 0 is found by its upper ones."""
     cdef uint64_t word
     cdef size_t length
     cdef int i

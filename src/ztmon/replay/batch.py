@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 from ztmon.replay.source import Source
 
+STRAYS = 100
+"""One time stamp in so many may be a stray one."""
+
 DAY_NS = 86_400_000_000_000
 
 Times = npt.NDArray[np.int64]
@@ -26,6 +29,8 @@ class Reader(Protocol):
     """One source and how it is read."""
 
     source: Source
+    kind: str
+    """The format, in words."""
     events: int
     bad: list[tuple[int, str]]
     """(line number, reason) of the first broken lines."""
@@ -46,8 +51,16 @@ class Reader(Protocol):
 
 
 def newest_of(times: Times) -> int:
-    """The newest of some time stamps, ns, but for a stray one that is days ahead of the rest."""
-    n = len(times)
-    newest = int(times.max())
-    usual = int(np.partition(times, n - 1 - n // 100)[n - 1 - n // 100])
+    """The newest of some time stamps, ns, but for stray ones that are days ahead of the rest."""
+    return int(times.max()) if len(times) < STRAYS else _without_strays(times)
+
+
+def oldest_of(times: Times) -> int:
+    """The oldest of some time stamps, ns, but for stray ones that are days before the rest."""
+    return int(times.min()) if len(times) < STRAYS else -_without_strays(-times)
+
+
+def _without_strays(times: Times) -> int:
+    most = len(times) - 1 - len(times) // STRAYS
+    newest, usual = int(times.max()), int(np.partition(times, most)[most])
     return newest if newest - usual < DAY_NS else usual

@@ -168,6 +168,8 @@ class JsonBatch:
 class JsonReader:
     """One source of JSON lines. Raises ConfigError for options that make no sense."""
 
+    kind = "JSON lines"
+
     def __init__(self, source: Source, engine: Any, refused: Refused, options: Options) -> None:
         self.source, self.engine, self.refused = source, engine, refused
         self.lines = self.events = self.broken = 0

@@ -35,6 +35,8 @@ class LogBatch:
 class LogReader:
     """One access log. Raises ConfigError for a --partner that a log does not have."""
 
+    kind = "access log"
+
     def __init__(self, source: Source, engine: Any, refused: Refused, options: Options) -> None:
         partner = options.partner or "client"
         if partner not in PARTNERS:

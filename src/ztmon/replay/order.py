@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ztmon.replay.batch import Batch, Reader, newest_of
+from ztmon.replay.batch import Batch, Reader, newest_of, oldest_of
 
 SLICE_NS = 60_000_000_000
 
@@ -22,9 +22,9 @@ class Head:
         self.batch: Batch | None = None
         self.at = 0
 
-    def feed(self, until: int) -> int:
-        """Feed what lies before `until`, ns; the newest time fed, 0: none. `next` moves on, None at the end."""
-        newest = 0
+    def feed(self, until: int) -> tuple[int, int]:
+        """Feed what lies before `until`, ns; the oldest and the newest time fed, 0 and 0: none."""
+        oldest = newest = 0
         if self.batches is None:
             self.reader.source.reopen()
             self.batches = self.reader.batches()
@@ -32,13 +32,15 @@ class Head:
         while self.batch is not None and self.next < until:
             stop = self.at + int(np.searchsorted(self.highest[self.at :], until))
             self.batch.feed(self.at, stop)
-            newest = max(newest, newest_of(self.batch.times[self.at : stop]))
+            times = self.batch.times[self.at : stop]
+            newest = max(newest, newest_of(times))
+            oldest = min(oldest or newest, oldest_of(times))
             self.at = stop
             if stop < len(self.highest):
                 self.next = int(self.highest[stop])
             else:
                 self._more()
-        return newest
+        return oldest, newest
 
     def _more(self) -> None:
         assert self.batches is not None
@@ -52,14 +54,14 @@ class Head:
         self.next = int(self.highest[0])
 
 
-def in_order(heads: list[Head]) -> Iterator[int]:
-    """Feed all of them; yields the newest time, ns, after each slice."""
+def in_order(heads: list[Head]) -> Iterator[tuple[int, int]]:
+    """Feed all of them; yields the oldest and the newest time, ns, of each slice."""
     waiting = sorted(heads, key=lambda head: head.next)
-    newest = 0
     while waiting:
         until = min(head.next for head in waiting) + SLICE_NS
         for head in waiting:
             if head.next < until:
-                newest = max(newest, head.feed(until))
+                fed = head.feed(until)
+                if fed[1]:
+                    yield fed
         waiting = [head for head in waiting if head.batches is None or head.batch is not None]
-        yield newest

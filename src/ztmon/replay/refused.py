@@ -1,6 +1,7 @@
 """Which calls would have been refused: those of a throttled partner beyond its bucket, all of a
 partner in quarantine or blocked."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ BURST_NS = 6_000_000_000
 
 
 class Bucket:
-    """The throttle of one partner: GCRA, times in ns."""
+    """The throttle of one partner: GCRA (ITU-T I.371), times in ns."""
 
     def __init__(self, interval: int) -> None:
         self.interval, self.arrival = interval, 0
@@ -30,15 +31,20 @@ class Bucket:
 
 
 class Refused:
-    """Counts by partner key. `level` holds the partners that are at throttle or above."""
+    """Counts by partner key.
+
+    rose: called when a partner rises to throttle or above; sets `interval` of that partner.
+    """
 
     def __init__(self) -> None:
-        self.calls: dict[int, int] = {}
-        self.seen: dict[int, int] = {}
+        self.refused: dict[int, int] = {}
+        self.made: dict[int, int] = {}
         """Calls made at throttle or above, let through or not."""
         self.level: dict[int, int] = {}
+        """Of partners that are at throttle or above."""
         self.interval: dict[int, int] = {}
-        """ns between the calls that a throttle lets through, from the partner's last change of level."""
+        """ns between the calls that a throttle lets through."""
+        self.rose: Callable[[], object] = lambda: None
         self._bucket: dict[int, Bucket] = {}
 
     def batch(self, events: npt.NDArray[Any], levels: npt.NDArray[np.uint8]) -> None:
@@ -49,32 +55,28 @@ class Refused:
         partners = events["partner"]
         for key in {*partners[high].tolist(), *self.level}:
             own = np.flatnonzero(partners == key)
-            if not len(own):
-                continue
-            after = levels[own].tolist()
-            # a call is judged by the level it finds; the one that raises the level still passed
-            before = [self.level.get(key, 0), *after[:-1]]
             times, counts = events["timestamp"][own].tolist(), events["count"][own].tolist()
-            for level, then, now, count in zip(before, after, times, counts, strict=True):
-                if level >= THROTTLE and then >= THROTTLE:
-                    self.one(key, min(level, then), now, count)
-            self.now(key, after[-1])
+            for level, now, count in zip(levels[own].tolist(), times, counts, strict=True):
+                self.call(key, level, now, count)
 
-    def now(self, key: int, level: int) -> None:
-        """The partner is at this level."""
-        if level >= THROTTLE:
-            self.level[key] = level
-        else:
-            self.level.pop(key, None)
-            self._bucket.pop(key, None)
-
-    def one(self, key: int, level: int, now: int, count: int = 1) -> None:
-        """A call of a partner at throttle or above; `count` of them."""
-        self.seen[key] = self.seen.get(key, 0) + count
-        if level == THROTTLE:
+    def call(self, key: int, level: int, now: int, count: int = 1) -> None:
+        """A call (or `count` of them) at `now`, ns, after which the partner was at `level`. It is judged
+        by the level it found: the call that raises the level still passed."""
+        found = self.level.get(key, 0)
+        if level < THROTTLE:
+            if found:
+                del self.level[key]
+                self._bucket.pop(key, None)
+            return
+        self.level[key] = level
+        if not found:
+            self.rose()
+            return
+        self.made[key] = self.made.get(key, 0) + count
+        if min(found, level) == THROTTLE:
             bucket = self._bucket.get(key)
             if bucket is None:
                 bucket = self._bucket[key] = Bucket(self.interval.get(key, BURST_NS))
             if bucket.passes(now):
                 return
-        self.calls[key] = self.calls.get(key, 0) + count
+        self.refused[key] = self.refused.get(key, 0) + count

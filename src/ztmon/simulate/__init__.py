@@ -20,7 +20,7 @@ import numpy as np
 
 from ztmon.errors import ConfigError, InputError
 from ztmon.simulate.attacks import KINDS, PLACES, STRANGE, Attack, attack_calls, spread_attacks
-from ztmon.simulate.calm import HOUR_NS, calm, moments
+from ztmon.simulate.calm import calm, moments
 from ztmon.simulate.traffic import Traffic, join
 from ztmon.simulate.world import Partner, make_partners
 
@@ -106,7 +106,7 @@ def main(partners: int = 12, hours: float = 72.0, seed: int = 1, attacks: str = 
         if truth is not None:
             truth.write_text("".join(json.dumps(entry) + "\n" for entry in found.truth()), "utf-8")
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except OSError as error:
         raise InputError(f"{error.filename or out}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Exact, slow, plain-Python twins of the statistics, to hold the native ones against."""

@@ -1,0 +1,132 @@
+"""The statistics as their definitions read, in double precision, from the list of all events."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import log
+
+HALF_LIVES = (60.0, 600.0, 5400.0)
+LOG_TRIED = log(54)
+KNOTS = ((0.0, 0.0), (9.0, 31.0), (16.0, 61.0), (25.0, 81.0), (40.0, 96.0), (60.0, 100.0))
+
+
+def decayed(events, at):
+    """Sum of 2^-(age / half-life) over (time s, weight) pairs, per half-life, as of `at`."""
+    return [sum(w * 2.0 ** (-(at - t) / h) for t, w in events) for h in HALF_LIVES]
+
+
+def kl(q, p):
+    """Kullback-Leibler divergence of two Bernoulli shares, nats."""
+    found = 0.0
+    if q > 0:
+        found += q * log(q / p)
+    if q < 1:
+        found += (1 - q) * log((1 - q) / (1 - p))
+    return found
+
+
+def share_evidence(k, n, p, m):
+    """Two samples: k of n recent against a baseline of m trials at share p; 0 below the norm."""
+    if n <= 0 or k / n <= p:
+        return 0.0
+    n, k = (n, k) if n <= 65536 else (65536.0, k / n * 65536.0)
+    q = min(k / n, 0.999999)
+    c = (n * q + m * p) / (n + m)
+    return n * kl(q, c) + m * kl(p, c)
+
+
+def worth(p):
+    """Trials that a baseline without a learned spread is worth."""
+    return min(max(p * (1 - p) / (0.03 * p * p) - 1, 2.0), 3000.0)
+
+
+def rate_evidence(seen, expected, mu, phi):
+    """Evidence of the request rate."""
+    r = log((seen + 1) / (expected + 1)) - mu - 0.4
+    if r <= 0 or seen <= expected:
+        return 0.0
+    return min(r * r / (2 * (phi + 1 / (expected + 1))), seen * log(seen / expected) - seen + expected)
+
+
+def score_of(nats):
+    """Score of combined evidence."""
+    for (a, x), (b, y) in zip(KNOTS, KNOTS[1:], strict=False):
+        if nats < b:
+            return x + (y - x) * (max(nats, 0.0) - a) / (b - a)
+    return 100.0
+
+
+def tempered(nats, excess, episodes):
+    """Evidence in units of a signal's own past excesses; ten episodes of 1 are the prior."""
+    return nats if nats < 2 else 2 + (nats - 2) / max((10 + excess) / (10 + episodes), 1.0)
+
+
+@dataclass
+class Twin:
+    """One young partner, event by event: everything that is a plain function of the past."""
+
+    late: float = 120.0
+    times: list = field(default_factory=list)       # (time, count) taken in
+    hits: dict = field(default_factory=dict)        # kind -> [(time, count)]
+    taken: list = field(default_factory=list)       # events taken in
+    newest: float = 0.0
+    seen: int = 0                                   # all events, late ones too
+    streak: int = 0
+
+    def observe(self, event):
+        """Take in an event (a dict); True unless it came too late."""
+        t, count = event["timestamp"], event["count"]
+        self.seen += count
+        if t < self.newest - self.late:
+            self.streak += 1
+            return False
+        self.streak = 0
+        self.newest = max(self.newest, t)
+        self.times.append((t, count))
+        if event["status"] in (401, 403):
+            self.hits.setdefault("auth_failures", []).append((t, count))
+        if event["status"] >= 500:
+            self.hits.setdefault("server_errors", []).append((t, count))
+        self.taken.append(event)
+        return True
+
+    def trials(self):
+        return decayed(self.times, self.newest)
+
+    def count(self, kind):
+        return decayed(self.hits.get(kind, []), self.newest)
+
+    def calls(self):
+        """Calls of each endpoint."""
+        found = Counter()
+        for event in self.taken:
+            found[event["endpoint"]] += event["count"]
+        return found
+
+
+def ewma(values, most):
+    """Mean with steps of 1/n, never smaller than 1/most."""
+    mean = 0.0
+    for n, x in enumerate(values, 1):
+        mean += (x - mean) / min(n, most)
+    return mean
+
+
+def quantile_of(values, q):
+    """The smallest value with at least q of all at or below it."""
+    ordered = sorted(values)
+    i = max(0, -(-q * len(ordered) // 1) - 1)
+    return ordered[int(i)]
+
+
+def gcra(times, interval, burst):
+    """Which calls at those times a token bucket lets through."""
+    arrival, passed = 0.0, []
+    for t in times:
+        at = max(arrival, t)
+        ok = (at - t) + interval <= burst + 1e-6
+        passed.append(ok)
+        if ok:
+            arrival = at + interval
+    return passed
+
+
