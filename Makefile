@@ -57,7 +57,7 @@ $(VENV)/stamp-venv:
 	@touch $@
 
 $(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
-	$(PIP) install --no-build-isolation --editable .
+	$(PIP) install --no-build-isolation --editable ".[gateway]"
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp-install

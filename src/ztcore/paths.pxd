@@ -13,7 +13,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ztcore.atomic cimport zt_likely, zt_unlikely
-from ztcore.hash cimport SipKey, SipStream, load64, sip_end, sip_feed, sip_feed_few, sip_start, siphash
+from ztcore.hash cimport SipKey, SipStream, load64, load_rest, sip_end, sip_feed, sip_feed_few, sip_start, siphash
 from ztcore.ids cimport (BYTE_AT, BYTE_DIGIT, BYTE_LETTER, BYTE_OTHER, BYTE_QUERY, BYTE_STOP, BYTE_TRIGGER, HEX,
                          byte_class, hex_digit, is_letter, segment_is_id)
 from ztcore.patterns cimport patterns_found
@@ -105,12 +105,11 @@ cdef inline uint64_t eight_digits(uint64_t x) noexcept nogil:
     return (x & <uint64_t>0x0000ffff0000ffff) * <uint64_t>42949672960001 >> 32
 
 cdef inline uint64_t object_id_of(const SipKey *key, const unsigned char *s, size_t n, bint decimal) noexcept nogil:
-    """`s` must be readable for eight bytes."""
     cdef uint64_t number
     cdef size_t i
     if decimal and n <= 19:
-        if n <= 8:
-            number = eight_digits(load64(s) << (64 - 8 * n))
+        if n < 8:
+            number = eight_digits(load_rest(s, n) << (64 - 8 * n))
         else:
             number = eight_digits(load64(s))
             for i in range(8, n):

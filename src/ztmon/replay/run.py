@@ -17,7 +17,7 @@ from ztmon.replay.refused import Refused
 from ztmon.replay.source import Source
 from ztmon.replay.transitions import TransitionsFile
 from ztmon.replay.watch import Watch
-from ztmon.report import Facts, Read
+from ztmon.report.facts import Facts, Read
 
 GROWN = 16
 OURS = ("ZTMON_", "ANOMALY_THRESHOLD_", "SHADOW_MODE", "ENABLE_AUTO_THROTTLE")

@@ -1,29 +1,11 @@
-"""What a replay found, for a person and for a program: the same facts.
+"""Everything there is to say about a replay."""
 
-The text is made of lines of styled pieces; colours come in where it is shown on a terminal.
-"""
-
-import json
-import sys
-import textwrap
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ztmon.config import Config
     from ztmon.replay.watch import Story
-
-WIDTH = 80
-STOPPED_SHOWN = 20
-ALERTS_SHOWN = 5
-REASONS_SHOWN = 3
-
-LEVELS = ("monitor", "alert", "throttle", "quarantine", "block")
-STYLES = {"monitor": "green", "alert": "yellow", "throttle": "dark_orange", "quarantine": "red", "block": "bold red"}
-
-Line = list[tuple[str, str]]
-"""Pieces of (text, style)."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,115 @@
+"""Every command with its options and help. What a command does is in its own module."""
+
+from typing import Annotated
+
+import typer
+
+from ztmon.replay.options import FORMATS, Options
+
+app = typer.Typer(
+    name="ztmon",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ztmon import __version__
+
+        print(f"ztmon {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def ztmon(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Zero-trust API monitoring: learns what is normal for each partner, scores every call from 0 to 100
+    while it happens, and moves partners through monitor, alert, throttle, quarantine and block.
+
+    Start with a replay of yesterday's access log: ztmon replay access.log
+    """
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", show_default=False,
+                       help='Logs, gzipped or not, in any order of time; "-" is standard input.'),
+    ],
+    format: Annotated[
+        str,
+        typer.Option(metavar="|".join(FORMATS),
+                     help="What the files are; auto looks at their first lines. combined and common are the "
+                          "access logs of Apache and nginx, jsonl is one JSON object a line."),
+    ] = "auto",
+    partner: Annotated[
+        str,
+        typer.Option(metavar="client|user|vhost|FIELD", show_default="client; partnerId in JSON lines",
+                     help="Who counts as a partner: the client's address, the log's user or virtual host, or a "
+                          "field of JSON lines."),
+    ] = "",
+    map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FIELD", show_default=False,
+                     help="In JSON lines, FIELD holds what the wire format calls NAME, such as "
+                          "partnerId=customer or responseTime=timing.total. Repeat it for each name."),
+    ] = None,
+    app: Annotated[str, typer.Option(metavar="NAME", help="The application that the partners of access logs belong to.")] = "default",
+    transitions: Annotated[
+        str,
+        typer.Option(metavar="OUT.jsonl", show_default=False,
+                     help="Write every change of a level to this file, a JSON line each, in the order of time."),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    show_clients: Annotated[
+        bool, typer.Option("--show-clients", help="Name clients by their addresses instead of pseudonyms.")
+    ] = False,
+    learning_hours: Annotated[
+        float | None,
+        typer.Option(metavar="HOURS", show_default="24", min=0.0,
+                     help="Hours of a partner's own time before its score can raise its level. Lower it for a short log."),
+    ] = None,
+    learning_events: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default="300", min=0, help="Calls of a partner before its score can raise its level."),
+    ] = None,
+    threshold_alert: Annotated[
+        float | None, typer.Option(metavar="SCORE", show_default="31", help="The score at which people are told.")
+    ] = None,
+    threshold_throttle: Annotated[
+        float | None, typer.Option(metavar="SCORE", show_default="61", help="The score at which a partner is slowed to its usual rate.")
+    ] = None,
+    threshold_quarantine: Annotated[
+        float | None, typer.Option(metavar="SCORE", show_default="81", help="The score at which a partner must authenticate anew.")
+    ] = None,
+    threshold_block: Annotated[
+        float | None, typer.Option(metavar="SCORE", show_default="96", help="The score at which a partner is refused.")
+    ] = None,
+    capacity: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default="65536", min=1,
+                     help="Partners remembered at once, 2 KiB each; the least active make room for new ones."),
+    ] = None,
+) -> None:
+    """Run yesterday's logs through today's engine: who would have been stopped, when, and why.
+
+    Nothing is enforced and nothing is sent anywhere. The settings of the environment count
+    (ANOMALY_THRESHOLD_*, ZTMON_*); the options here beat them. Addresses of clients are shown as
+    pseudonyms that are drawn anew for each replay.
+    """
+    from ztmon.replay.command import replay as run
+
+    if format not in FORMATS:
+        raise typer.BadParameter(f"{format} is not one of {', '.join(FORMATS)}", param_hint="--format")
+    raise typer.Exit(run(Options(
+        files, format, partner, map or [], app, transitions, json, show_clients, learning_hours, learning_events,
+        threshold_alert, threshold_throttle, threshold_quarantine, threshold_block, capacity,
+    )))
