@@ -61,5 +61,5 @@ $(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp-install
-	$(PIP) install --no-build-isolation --editable ".[test]"
+	$(PIP) install --no-build-isolation --editable ".[gateway,test]"
 	@touch $@

@@ -1,39 +1,14 @@
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ztcore.decision import Decision
+from ztcore.core import Core
 from ztcore.reason import Reason
 
-class Core:
-    def __new__(cls, capacity: int = ..., hash_key: bytes | None = ..., **settings: Any) -> Any: ...
-    @property
-    def capacity(self) -> int: ...
-    def observe(
-        self,
-        partner: str,
-        endpoint: str,
-        method: str = "GET",
-        status: int = 200,
-        latency_ms: float = 0.0,
-        request_bytes: float = 0,
-        response_bytes: float = 0,
-        source: str | None = None,
-        app: str = "default",
-        timestamp: float | None = None,
-        count: int = 1,
-    ) -> Decision: ...
-    def check(self, partner: str, app: str = "default", timestamp: float | None = None) -> Decision: ...
-    def observe_batch(
-        self, events: npt.NDArray[Any], names: bytes = b"", decisions: npt.NDArray[np.uint8] | None = None
-    ) -> int: ...
-    def partner_key(self, partner: str, app: str = "default") -> int: ...
-    def endpoint_key(self, endpoint: str, method: str = "GET") -> int: ...
-    def source_key(self, source: str) -> int: ...
-
 class Engine(Core):
-    def __init__(self, capacity: int = ..., hash_key: bytes | None = ..., **settings: Any) -> None: ...
+    def __init__(
+        self, capacity: int = 65536, hash_key: bytes | None = None, huge_pages: bool = False, **settings: Any
+    ) -> None: ...
     def configure(self, **settings: Any) -> None: ...
     @property
     def settings(self) -> dict[str, Any]: ...

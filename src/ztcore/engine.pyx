@@ -44,7 +44,7 @@ cdef class Engine(Core):
 
     cdef dict _settings
 
-    def __init__(self, capacity=65536, hash_key=None, **settings):
+    def __init__(self, capacity=65536, hash_key=None, huge_pages=False, **settings):
         self._settings = dict(_POLICY)
         self.configure(**settings)
 

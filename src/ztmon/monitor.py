@@ -35,7 +35,7 @@ class Monitor(Engine):
             config = Config()
         if not isinstance(config, Config):
             raise TypeError(f"config must be ztmon.Config, not {type(config).__name__}")
-        return super().__new__(cls, config.capacity, config.hash_key)
+        return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages)
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()

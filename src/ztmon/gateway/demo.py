@@ -24,6 +24,8 @@ BLOCK_SECONDS = 600.0
 FIRST_ATTACK, EVERY, LASTS = 20.0, 150.0, 40.0
 """Seconds: when the first attack begins, from one to the next, how long each lasts."""
 ORDER = ("credential_stuffing", "enumeration", "burst", "injection", "exfiltration", "stolen_key", "deletes", "probing")
+STRENGTH = 0.5
+"""Of the attacks: blatant, but not so much that the first second decides."""
 ONE_BY_ONE = 5000
 """Calls taken in as an application would, so that the words of paths are known; the rest in one go."""
 
@@ -83,7 +85,8 @@ class Demo:
         for i in range(per_block):
             turn = number * per_block + i
             start = begin + FIRST_ATTACK + i * EVERY
-            attacks.append(Attack(ORDER[turn % len(ORDER)], int(self._targets[turn % PARTNERS]), int(start * 1e9), LASTS))
+            who = int(self._targets[turn % PARTNERS])
+            attacks.append(Attack(ORDER[turn % len(ORDER)], who, int(start * 1e9), LASTS, STRENGTH))
         return make_traffic(self.partners, int(begin * 1e9), BLOCK_SECONDS / 3600.0, attacks, self._rng)
 
     def _play(self, traffic: Traffic) -> None:
@@ -99,5 +102,5 @@ class Demo:
 
 def busy(partner: Partner) -> Partner:
     """The same partner with enough calls at every hour that a person sees it move."""
-    rate = float(np.clip(partner.requests_per_hour * 2.0, 700.0, 4000.0))
+    rate = float(np.clip(partner.requests_per_hour * 5.0, 1500.0, 8000.0))
     return replace(partner, requests_per_hour=rate, swing=partner.swing * 0.5)
