@@ -40,11 +40,13 @@ cdef extern from *:
     #define SEGMENT_DOMAIN 0x7365676d656e7400ULL
     #define ALL_BITS (~0ULL)
     #define UPPER_BITS (~0ULL << 32)
+    #define MARK_BITS (~0ULL << 40)    /* what a partner's slot keeps of an endpoint's hash */
     """
     const char *const zt_methods[8]
     const uint64_t SEGMENT_DOMAIN
     const uint64_t ALL_BITS
     const uint64_t UPPER_BITS
+    const uint64_t MARK_BITS
 
 # -- layout ---------------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ cdef inline size_t text_write(Names *n, uint64_t key, char *out, size_t size) no
     cdef size_t at = 0, length
     cdef int i
     for i in range(NAME_WAYS):
-        if bucket[i].key and (bucket[i].key ^ key) & (ALL_BITS if <uint32_t>key else UPPER_BITS) == 0:
+        if bucket[i].key and (bucket[i].key ^ key) & (MARK_BITS if key & ~MARK_BITS == 0 else ALL_BITS) == 0:
             named = bucket + i
     if named == NULL:
         return put_text(out, 0, size, b"{*}", 3)
@@ -320,7 +322,7 @@ cdef inline size_t text_write(Names *n, uint64_t key, char *out, size_t size) no
 cdef inline size_t names_text(Names *n, uint64_t endpoint, char *out, size_t size) noexcept nogil:
     """Write "GET /api/users/{id}" without a NUL and return its length, at most `size`. Segments that
     may not be shown are {*}, so is the whole of an endpoint that is not remembered. An endpoint
-    whose lower 32 bits are 0 is found by its upper ones."""
+    whose lower 40 bits are 0 is found by its upper ones."""
     cdef uint64_t word
     cdef size_t length
     cdef int i
