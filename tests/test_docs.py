@@ -46,7 +46,7 @@ def commands():
     """Every command of the program by its words, e.g. "alert test", with its click object."""
     import typer.main
 
-    from ztmon import cli
+    from ztmon.commands import app
 
     def walk(command, words):
         inner = getattr(command, "commands", None)
@@ -57,7 +57,7 @@ def commands():
             found.update(walk(child, (*words, name)))
         return found
 
-    return walk(typer.main.get_command(cli.app), ())
+    return walk(typer.main.get_command(app), ())
 
 
 def options(command):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from ztcore.engine import Engine
 from ztcore.levels import CAUSES
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ztcore.engine import Engine
 from ztcore.layout import histogram_quantile
 

@@ -1,5 +1,7 @@
 """Every command with its options and help. What a command does is in its own module."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,7 +43,7 @@ def ztmon(
 def replay(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", show_default=False,
+        typer.Argument(metavar="FILE", show_default=False,
                        help='Logs, gzipped or not, in any order of time; "-" is standard input.'),
     ],
     format: Annotated[
@@ -113,3 +115,68 @@ def replay(
         files, format, partner, map or [], app, transitions, json, show_clients, learning_hours, learning_events,
         threshold_alert, threshold_throttle, threshold_quarantine, threshold_block, capacity,
     )))
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on: one of this machine's own (loopback).")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")] = 9000,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Let a few simulated partners call; every other minute one turns bad.")
+    ] = False,
+) -> None:
+    """Take telemetry over HTTP, answer with decisions, and show the partners on a page.
+
+    POST /telemetry takes one JSON object, an array, or one object a line. GET /partners lists the
+    partners, GET /partners/NAME?app=APP tells all about one. Settings come from the environment.
+    """
+    from ztmon.config import Config
+    from ztmon.errors import ConfigError
+    from ztmon.serve import run
+
+    try:
+        config = Config.from_env()
+    except ConfigError as error:
+        raise _refuse("serve", error) from None
+    raise typer.Exit(run(host, port, demo, config))
+
+
+@app.command()
+def simulate(
+    partners: Annotated[int, typer.Option(metavar="N", help="How many partners there are.")] = 12,
+    hours: Annotated[float, typer.Option(metavar="H", help="How long they are watched.")] = 72.0,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same lines.")] = 1,
+    attacks: Annotated[
+        str,
+        typer.Option(metavar="all|none|KIND,...[@STRENGTH]",
+                     help="Which attacks happen, each to one partner after it was learned for a day. @0.2 at the "
+                          "end makes them a fifth as strong; 1 is blatant."),
+    ] = "all",
+    out: Annotated[
+        Path | None, typer.Option(metavar="OUT.jsonl", show_default="standard output", help="Where the lines go.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.jsonl", show_default=False,
+                     help="Write who was attacked how, and from when to when, to this file."),
+    ] = None,
+) -> None:
+    """Write the traffic of partners that do not exist, with attacks among it, as lines of the wire format.
+
+    For example: ztmon simulate --truth truth.jsonl > events.jsonl, then ztmon replay events.jsonl
+    """
+    from ztmon.errors import ZtmonError
+    from ztmon.simulate import main
+
+    try:
+        raise typer.Exit(main(partners, hours, seed, attacks, out, truth))
+    except ZtmonError as error:
+        raise _refuse("simulate", error) from None
+
+
+def _refuse(command: str, error: Exception) -> typer.Exit:
+    """Say in one line why the command cannot be done."""
+    print(f"ztmon {command}: {error}", file=sys.stderr)
+    return typer.Exit(2)

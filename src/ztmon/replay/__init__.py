@@ -4,6 +4,7 @@
     formats    which format a source is in
     logs       access logs to events          (ztcore.accesslog)
     jsonlines  JSON lines to events
+    ahead      reading in a thread, while the engine works
     order      several sources in the order of time
     watch      changes of level as they happen: stories of partners, the file of transitions
     refused    which calls a throttle would have let through

@@ -19,7 +19,7 @@ MOST = 16_384
 
 
 class LogBatch:
-    """Events as the parser left them, with the names they refer to."""
+    """Events of one call of the parser, with the names they refer to."""
 
     def __init__(self, reader: "LogReader", events: npt.NDArray[Any], names: bytes) -> None:
         self.reader, self.events, self.names = reader, events, names
@@ -72,6 +72,7 @@ class LogReader:
                 self.bad += bad
                 self.events += len(events)
                 if len(events):
-                    yield LogBatch(self, events, names)
+                    # a copy: the parser goes on while these are being used
+                    yield LogBatch(self, events.copy(), names)
             if self.source.ended:
                 return

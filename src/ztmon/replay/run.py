@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ztmon.config import Config
 from ztmon.monitor import Monitor
+from ztmon.replay.ahead import ahead
 from ztmon.replay.batch import Reader, newest_of, oldest_of
 from ztmon.replay.formats import reader_of
 from ztmon.replay.options import Options
@@ -82,7 +83,7 @@ class Replay:
         if self.heads:
             yield from in_order(self.heads)
             return
-        for batch in self.readers[0].batches():
+        for batch in ahead(self.readers[0].batches()):
             batch.feed(0, len(batch.times))
             times = batch.times
             yield oldest_of(times), newest_of(times)
