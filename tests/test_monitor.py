@@ -262,7 +262,7 @@ def test_wrong_types_name_the_argument():
             monitor.observe("acme", "/a", **named)
     with pytest.raises(TypeError, match="partner"):
         monitor.observe(b"acme", "/a")
-    with pytest.raises(TypeError, match="config must be ztmon.Config"):
+    with pytest.raises(TypeError, match=r"config must be ztmon\.Config"):
         Monitor({"shadow": False})
 
 

@@ -64,7 +64,9 @@ def replay(
                      help="In JSON lines, FIELD holds what the wire format calls NAME, such as "
                           "partnerId=customer or responseTime=timing.total. Repeat it for each name."),
     ] = None,
-    app: Annotated[str, typer.Option(metavar="NAME", help="The application that the partners of access logs belong to.")] = "default",
+    app: Annotated[
+        str, typer.Option(metavar="NAME", help="The application that the partners of access logs belong to.")
+    ] = "default",
     transitions: Annotated[
         str,
         typer.Option(metavar="OUT.jsonl", show_default=False,
@@ -87,10 +89,12 @@ def replay(
         float | None, typer.Option(metavar="SCORE", show_default="31", help="The score at which people are told.")
     ] = None,
     threshold_throttle: Annotated[
-        float | None, typer.Option(metavar="SCORE", show_default="61", help="The score at which a partner is slowed to its usual rate.")
+        float | None,
+        typer.Option(metavar="SCORE", show_default="61", help="The score at which a partner is slowed to its usual rate."),
     ] = None,
     threshold_quarantine: Annotated[
-        float | None, typer.Option(metavar="SCORE", show_default="81", help="The score at which a partner must authenticate anew.")
+        float | None,
+        typer.Option(metavar="SCORE", show_default="81", help="The score at which a partner must authenticate anew."),
     ] = None,
     threshold_block: Annotated[
         float | None, typer.Option(metavar="SCORE", show_default="96", help="The score at which a partner is refused.")

@@ -1,5 +1,6 @@
 """The statistics as their definitions read, in double precision, from the list of all events."""
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from math import log
@@ -49,7 +50,7 @@ def rate_evidence(seen, expected, mu, phi):
 
 def score_of(nats):
     """Score of combined evidence."""
-    for (a, x), (b, y) in zip(KNOTS, KNOTS[1:], strict=False):
+    for (a, x), (b, y) in itertools.pairwise(KNOTS):
         if nats < b:
             return x + (y - x) * (max(nats, 0.0) - a) / (b - a)
     return 100.0

@@ -13,6 +13,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of a body at most."""
 
+DRAINED = 4 * BODY_LIMIT
+"""Bytes that are read of one that is too large."""
+
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")  # fmt: skip
 """Nothing but the page's own files, and no inline script or style."""
@@ -73,14 +76,16 @@ class Request:
         return found.get(name, [default])[-1]
 
     async def body(self) -> bytes:
-        """The body. Raises Refused (413) as soon as it is known to be too large, ConnectionError where the
-        sender leaves before its end."""
+        """The body. Raises Refused (413) where it is too large, ConnectionError where the sender leaves before
+        its end. Of what is too large up to DRAINED is read first and dropped: a sender that is cut off in the
+        middle would see a broken connection and no reason."""
         too_large = Refused(413, f"a body may have {BODY_LIMIT:,} bytes; send the events in several requests",
                             ((b"connection", b"close"),))  # fmt: skip
         length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and (len(length) > 18 or int(length) > BODY_LIMIT):
+        if length.isdigit() and (len(length) > 18 or int(length) > DRAINED):
             raise too_large
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -88,10 +93,14 @@ class Request:
             part: bytes = message.get("body", b"")
             size += len(part)
             if size > BODY_LIMIT:
-                raise too_large
-            parts.append(part)
-            if not message.get("more_body", False):
-                return b"".join(parts)
+                parts.clear()
+            else:
+                parts.append(part)
+            if size > DRAINED or not message.get("more_body", False):
+                break
+        if size > BODY_LIMIT:
+            raise too_large
+        return b"".join(parts)
 
 
 def json_answer(found: object, status: int = 200) -> Answer:

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -21,7 +21,7 @@ class _End:
         self.error = error
 
 
-class _Maker(threading.Thread):
+class _Maker(threading.Thread, Generic[Item]):
     def __init__(self, items: Iterator[Item]) -> None:
         super().__init__(name="ztmon-replay-ahead", daemon=True)
         self.items = items

@@ -17,9 +17,11 @@ Times = npt.NDArray[np.int64]
 
 
 class Batch(Protocol):
-    """Some events of one source. times: ns since the epoch, as they stand in the file."""
+    """Some events of one source."""
 
-    times: Times
+    @property
+    def times(self) -> Times:
+        """ns since the epoch, as they stand in the file."""
 
     def feed(self, start: int, stop: int) -> None:
         """Let the engine observe the events from start up to stop."""
