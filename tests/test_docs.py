@@ -130,9 +130,9 @@ def shell_lines(page):
         if block.language not in SHELL:
             continue
         for offset, line in enumerate(block.text.replace("\\\n", " ").splitlines()):
-            words = shlex.split(line.removeprefix("$ "), comments=True)
-            if words and words[0] in ("ztmon", "make"):
-                yield f"{page}:{block.line + offset}", words
+            line = line.removeprefix("$ ")
+            if line.startswith(("ztmon ", "make ")):
+                yield f"{page}:{block.line + offset}", shlex.split(line, comments=True)
 
 
 @pytest.mark.parametrize("page", pages())

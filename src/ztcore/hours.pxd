@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from ztcore.times cimport DAY_NS
+from ztcore.times cimport DAY_NS, HOUR_NS
 
 cdef enum:
     HOUR_MOST = 50400           # s: two weeks of one hour a day
@@ -26,6 +26,18 @@ cdef inline void hours_learn(Hours *h, int hour, float accepted, float seconds) 
     h.rate[hour] = (h.rate[hour] * known + accepted) / (known + seconds)
     known += seconds + <float>0.5
     h.seconds[hour] = <uint16_t>known if known < HOUR_MOST else HOUR_MOST
+
+cdef inline void hours_learn_span(Hours *h, int64_t began, float accepted, int64_t now) noexcept nogil:
+    """`accepted` events came soon after `began`, then nothing until now (ns): each hour in between
+    was silent for as long as it was observed. Of a long silence the first day counts."""
+    cdef int64_t at = began - began % HOUR_NS + HOUR_NS
+    cdef int hour = <int>(began // HOUR_NS % 24), i
+    hours_learn(h, hour, accepted, <float>(((at if at < now else now) - began) * 1e-9))
+    for i in range(24):
+        if at >= now:
+            return
+        hours_learn(h, (hour + 1 + i) % 24, 0.0, <float>((now - at if now - at < HOUR_NS else HOUR_NS) * 1e-9))
+        at += HOUR_NS
 
 cdef inline float hours_rate(const Hours *h, int hour, float mean) noexcept nogil:
     """The rate expected at this hour; `mean` is the partner's overall rate."""

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.fleet cimport Fleet, fleet_fade
-from ztcore.hours cimport hours_learn, hours_rate
+from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.policy cimport Policy
@@ -128,8 +128,8 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
     cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
-    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age, inside
-    cdef int then = <int>(began // HOUR_NS % 24), hour = <int>(now // HOUR_NS % 24)
+    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age
+    cdef int hour = <int>(now // HOUR_NS % 24)
     if elapsed < 0.0:
         elapsed = 0.0
     row.unlearned = 0.0
@@ -141,12 +141,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
             accepted = row.tokens
         row.tokens -= accepted
     row.learned += accepted
-    inside = <float>((HOUR_NS - began % HOUR_NS) * 1e-9)
-    if then == hour and elapsed <= inside:
-        hours_learn(&row.hours, hour, accepted, elapsed)
-    else:
-        hours_learn(&row.hours, then, accepted, inside)
-        hours_learn(&row.hours, hour, 0.0, elapsed - inside if elapsed - inside < 3600.0 - inside else 3600.0 - inside)
+    hours_learn_span(&row.hours, began, accepted, now)
     if row.nats < 14.0 and (quiet or young):
         learn_drift(row, elapsed)
     age = <float>((now - row.first_seen) * 1e-9)

@@ -94,7 +94,9 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
                                uint64_t random) noexcept nogil:
     """Take in values that stand for `weight` like them."""
     cdef float count = m.mean[3]
-    cdef f4 stored = slot_load(slot), step = f4_all(moment_step(known, weight)), mean, var, d, dd, pooled
+    cdef f4 stored = slot_load(slot), step, mean, var, d, dd, pooled
+    # the value a slot started with must not replace the spread it started with
+    step = f4_all(moment_step(known, weight) if known >= <float>1.0 else <float>0.0)
     var = f4_swap(stored)
     d = moments_huber(f4_sub(v, stored), var)
     dd = f4_mul(d, d)
@@ -109,7 +111,8 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
     if count > 20.0:
         d = moments_huber(d, var)
     f4_store(m.mean, f4_add(mean, f4_mul(step, d)))
-    f4_store(m.var, f4_add(var, f4_mul(step, f4_sub(f4_mul(d, d), var))))
+    # the distance to the new mean times that to the old one: the first value has no spread
+    f4_store(m.var, f4_mul(f4_sub(f4_all(1.0), step), f4_add(var, f4_mul(step, f4_mul(d, d)))))
     m.mean[3] = count + weight if count < <float>1e6 else count
 
 cdef inline f4 variance_merge(f4 var, f4 other, f4 apart, float n, float m) noexcept nogil:

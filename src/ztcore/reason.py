@@ -46,9 +46,9 @@ def number(x: float) -> str:
 
 
 def share(p: float) -> str:
-    """A share as people say it: 1 in 200, 12 %, hardly ever."""
+    """A share as people say it: 1 in 200, 12 %, next to none."""
     if p <= 0.00011:
-        return "hardly ever"
+        return "next to none"
     if p < 0.09:
         return f"1 in {number(round(1 / p))}"
     return f"{p * 100:.0f} %"

@@ -131,3 +131,17 @@ def gcra(times, interval, burst):
     return passed
 
 
+
+
+def clipped_moments(values, most=500):
+    """Mean and variance with steps of 1/n; from the 21st value on what lies beyond three standard deviations
+    (of at least 0.1 nats) counts as three."""
+    mean = var = 0.0
+    for n, x in enumerate(values, 1):
+        step, d = 1.0 / min(n, most), x - mean
+        if n > 21:
+            bound = 3.0 * (var + (0.1 / log(2)) ** 2) ** 0.5
+            d = min(max(d, -bound), bound)
+        mean += step * d
+        var = (1.0 - step) * (var + step * d * d)
+    return mean, var

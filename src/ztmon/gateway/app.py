@@ -80,7 +80,8 @@ class Gateway:
         """POST /telemetry."""
         kind = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind not in JSON:
-            raise Refused(415, "telemetry is JSON: say content-type: application/json or application/x-ndjson")
+            raise Refused(415, "telemetry is JSON: send the header content-type: application/json (curl --json does) or "
+                               "application/x-ndjson")
         body = await request.body()
         if len(body) <= SMALL:
             return json_answer(take_in(self.monitor, body))
