@@ -7,8 +7,13 @@ from cpython.unicode cimport PyUnicode_Check
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
+from ztcore.atomic cimport zt_likely
+
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+cdef extern from "small.h" nogil:
+    bint zt_small(object number, long long *value)
 
 cdef struct Text:
     const unsigned char *data
@@ -45,6 +50,12 @@ cdef inline double other_float(object value, str name) except? -1.0:
 
 cdef inline long long integer_of(object value, str name) except? -1:
     """The integer, or -1 where it is beyond 64 bits."""
+    cdef long long x
+    if zt_likely(PyLong_CheckExact(value) and zt_small(value, &x)):
+        return x
+    return other_integer(value, name)
+
+cdef inline long long other_integer(object value, str name) except? -1:
     cdef int overflow = 0
     cdef long long x
     if not PyLong_CheckExact(value):

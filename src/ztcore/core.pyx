@@ -7,7 +7,7 @@ how they read them, is in engine.pyx.
 """
 
 cimport cython
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.object cimport PyObject
 from cpython.time cimport time as wall_clock
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -30,6 +30,9 @@ from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
+from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_clear, identity_endpoint,
+                              identity_endpoints, identity_forget_partners, identity_keep_app, identity_keep_endpoint,
+                              identity_keep_partner, identity_partner, identity_partners)
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
@@ -130,34 +133,26 @@ cdef class Core:
         self.capacity = capacity
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(ENDPOINT_CACHE):
-            if self.endpoints[i].text != NULL:
-                Py_DECREF(<object>self.endpoints[i].text)
-        for i in range(APP_CACHE):
-            if self.apps[i].text != NULL:
-                Py_DECREF(<object>self.apps[i].text)
-        self.forget_names()
+        identity_clear(&self.identity)
 
     # -- who and where ---------------------------------------------------------------------
 
+    @cython.final
     cdef CachedApp *app_of(self, object app) except NULL:
         """The application's keys; looked up by identity first."""
-        cdef CachedApp *entry = &self.apps[(<uint64_t><void *>app >> 4) % APP_CACHE]
+        cdef CachedApp *entry = identity_app(&self.identity, <PyObject *>app)
         cdef Text text
-        if entry.text == <void *>app:
+        if entry.text == <PyObject *>app:
             return entry
         alive = text_of(app, "app", &text)
         entry.hash = app_hash(&self.key, text.data, text.size)
         app_key(&self.key, entry.hash, &entry.key)
         entry.index = app_index(&self.table, entry.hash, text.data, text.size)
-        kept = PyUnicode_FromObject(app)
-        Py_INCREF(kept)
-        if entry.text != NULL:
-            Py_DECREF(<object>entry.text)
-        entry.text = <void *>kept
+        plain = PyUnicode_FromObject(app)
+        identity_keep_app(entry, <PyObject *>plain)
         return entry
 
+    @cython.final
     cdef uint64_t partner_of(self, object partner, object app, CachedApp **entry, Text *text) except? 0:
         """The partner's key, 0 for an empty name."""
         entry[0] = self.app_of(app)
@@ -166,51 +161,46 @@ cdef class Core:
             return 0
         return partner_key(&entry[0].key, text.data, text.size)
 
-    cdef int remember(self, CachedPartner *entry, object partner, object app) except -1:
-        """Put a pair of names into its place in the cache. Of a subclass of str a plain copy stays:
-        the object itself could refer back to this one."""
+    @cython.final
+    cdef CachedPartner *partner(self, object partner, object app) except NULL:
+        """The key of a pair of names and where its row was; looked up by identity first. Of a subclass
+        of str a plain copy is remembered: the object itself could refer back to this one."""
+        cdef CachedPartner *two = identity_partners(&self.identity, <PyObject *>partner, <PyObject *>app)
+        cdef CachedPartner *found = identity_partner(two, <PyObject *>partner, <PyObject *>app)
+        cdef CachedPartner new
         cdef CachedApp *at
         cdef Text text
-        cdef uint64_t key = self.partner_of(partner, app, &at, &text)
-        if entry.partner != NULL:
-            Py_DECREF(<object>entry.partner)
-            Py_DECREF(<object>entry.app)
-        partner = PyUnicode_FromObject(partner)
-        app = PyUnicode_FromObject(app)
-        Py_INCREF(partner)
-        Py_INCREF(app)
-        entry.partner = <void *>partner
-        entry.app = <void *>app
-        entry.key = key
-        entry.row = table_find(&self.table, key) if key else NULL
-        return 0
+        if zt_likely(found != NULL):
+            return found
+        new.key = self.partner_of(partner, app, &at, &text)
+        new.row = table_find(&self.table, new.key) if new.key else NULL
+        plain_partner = PyUnicode_FromObject(partner)
+        plain_app = PyUnicode_FromObject(app)
+        new.partner = <PyObject *>plain_partner
+        new.app = <PyObject *>plain_app
+        identity_keep_partner(two, &new)
+        return two
 
-    cdef void forget_names(self) noexcept:
-        """Let go of all cached names."""
-        cdef CachedPartner *entry
-        cdef int i
-        for i in range(1 << PARTNER_CACHE_BITS):
-            entry = &self.partners[i]
-            if entry.partner != NULL:
-                Py_DECREF(<object>entry.partner)
-                Py_DECREF(<object>entry.app)
-                entry.partner = entry.app = NULL
-
+    @cython.final
     cdef bint place(self, Event *e, object endpoint, object method) except -1:
         """Method, endpoint, object id and patterns; True where the path is new to the cache."""
-        cdef uint64_t at = <uint64_t><void *>endpoint
-        cdef CachedEndpoint *entry
+        cdef CachedEndpoint *two = identity_endpoints(&self.identity, <PyObject *>endpoint, <PyObject *>method)
+        cdef CachedEndpoint *found = identity_endpoint(two, <PyObject *>endpoint, <PyObject *>method)
+        if zt_likely(found != NULL):
+            e.endpoint = found.endpoint
+            e.method = <uint8_t>found.index
+            return False
+        self.parse(e, two, endpoint, method)
+        return True
+
+    @cython.final
+    cdef int parse(self, Event *e, CachedEndpoint *two, object endpoint, object method) except -1:
+        """The same by reading the path; one without an id is remembered."""
+        cdef CachedEndpoint new
         cdef Text text
         cdef Path path
-        if method is _GET:
-            e.method = 0
-        else:
-            alive_method = text_of(method, "method", &text)
-            e.method = <uint8_t>method_index(text.data, text.size)
-        entry = &self.endpoints[((at >> 4) ^ (at >> 12) ^ e.method) % ENDPOINT_CACHE]
-        if entry.text == <void *>endpoint and entry.method == e.method:
-            e.endpoint = entry.endpoint
-            return False
+        alive_method = text_of(method, "method", &text)
+        e.method = <uint8_t>method_index(text.data, text.size)
         alive = text_of(endpoint, "endpoint", &text)
         path_parse(&self.key, text.data, text.size, e.method, True, &path)
         e.endpoint = path.endpoint
@@ -218,14 +208,14 @@ cdef class Core:
         if path.flags & PATH_SUSPICIOUS:
             e.flags |= EVENT_SUSPICIOUS
         if path.flags & (PATH_HAS_ID | PATH_SUSPICIOUS) == 0:
-            endpoint = PyUnicode_FromObject(endpoint)
-            Py_INCREF(endpoint)
-            if entry.text != NULL:
-                Py_DECREF(<object>entry.text)
-            entry.text = <void *>endpoint
-            entry.endpoint = path.endpoint
-            entry.method = e.method
-        return True
+            plain = PyUnicode_FromObject(endpoint)
+            plain_method = PyUnicode_FromObject(method)
+            new.text = <PyObject *>plain
+            new.method = <PyObject *>plain_method
+            new.endpoint = path.endpoint
+            new.index = e.method
+            identity_keep_endpoint(two, &new)
+        return 0
 
     def partner_key(self, partner, app=_DEFAULT):
         """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
@@ -247,11 +237,7 @@ cdef class Core:
 
     # -- the hot path ----------------------------------------------------------------------
 
-    cdef inline CachedPartner *cached(self, object partner, object app) noexcept:
-        """Where the pair would stand in the cache, by the addresses of its objects."""
-        cdef uint64_t at = (<uint64_t><void *>partner ^ (<uint64_t><void *>app << 7)) * <uint64_t>0x9e3779b97f4a7c15
-        return &self.partners[at >> (64 - PARTNER_CACHE_BITS)]
-
+    @cython.final
     cdef Row *find_or_admit(self, object partner, object app, const Event *e) except? NULL:
         """The partner's row, owned, or NULL where there is none to be had."""
         cdef CachedApp *entry
@@ -276,13 +262,10 @@ cdef class Core:
         """
         cdef Event e
         cdef Verdict v
-        cdef CachedPartner *who = self.cached(partner, app)
+        cdef CachedPartner *who = self.partner(partner, app)
         cdef const Table *t = &self.table
         cdef Row *row = who.row
         cdef Text text
-        if zt_unlikely(who.partner != <void *>partner or who.app != <void *>app):
-            self.remember(who, partner, app)
-            row = who.row
         if row != NULL:
             zt_prefetch(row)
             zt_prefetch(row.trials)
@@ -336,13 +319,11 @@ cdef class Core:
     @cython.binding(False)
     def check(self, partner, app=_DEFAULT, timestamp=None):
         """The Decision in force. Takes a token where a throttle is enforced. timestamp: None: now."""
-        cdef CachedPartner *who = self.cached(partner, app)
+        cdef CachedPartner *who = self.partner(partner, app)
         cdef const Table *t = &self.table
         cdef uint64_t key, word
         cdef Row *row
         cdef int64_t now
-        if zt_unlikely(who.partner != <void *>partner or who.app != <void *>app):
-            self.remember(who, partner, app)
         key = who.key
         row = who.row
         while True:
@@ -405,6 +386,7 @@ cdef class Core:
             taken = batch(&self.table, &self.key, e, n, blob, blob_size, out)
         return taken
 
+    @cython.final
     cdef int learn_name(self, const Event *e, object endpoint) except -1:
         """A partner met an endpoint that is new to it: its words may now be shown one day."""
         cdef Text text
@@ -414,6 +396,7 @@ cdef class Core:
         names_learn(self.table.names, &self.key, &path, text.data, text.size, e.method, e.partner)
         return 0
 
+    @cython.final
     cdef Row *own(self, object partner, object app, int64_t now, bint create) except? NULL:
         """The partner's row, owned by the caller, or NULL; made where `create` asks for it."""
         cdef CachedApp *entry

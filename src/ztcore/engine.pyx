@@ -14,6 +14,7 @@ from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport word_peek
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
+from ztcore.identity cimport identity_forget_partners
 from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
 from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
@@ -184,7 +185,7 @@ cdef class Engine(Core):
         if row == NULL:
             return False
         key = row.key
-        self.forget_names()
+        identity_forget_partners(&self.identity)
         row_clear(&self.table, row)
         row_free(row)
         journal_own(self.table.journal)
