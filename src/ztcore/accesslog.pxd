@@ -30,6 +30,7 @@ cdef struct Bad:
 
 cdef struct Log:                # all of a parser that is used without the GIL
     SipKey key
+    SipKey alias                # of pseudonyms
     SipKey app
     ClfTime last
     int by

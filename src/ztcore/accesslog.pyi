@@ -15,6 +15,7 @@ class AccessLogParser:
         show_clients: bool = False,
         unit: str = "auto",
         engine: Engine | None = None,
+        pseudonym_key: bytes | None = None,
     ) -> AccessLogParser: ...
     def parse(
         self, chunk: bytes | bytearray | memoryview, final: bool = False

@@ -107,7 +107,7 @@ cdef inline void place_partner(Log *log, const Line *line, Event *e) noexcept no
             client.partner = partner_key(&log.app, given.at, given.size)
             client.name = name_put(log, given.at, given.size)
         else:
-            pseudonym(seen, text)
+            pseudonym(source_key(&log.alias, given.at, given.size), text)
             client.partner = partner_key(&log.app, text, PSEUDONYM)
             client.name = name_put(log, text, PSEUDONYM)
         client.seen = seen
@@ -213,7 +213,7 @@ cdef uint64_t log_parse(Log *log, const unsigned char *s, uint64_t n, bint final
 cdef class AccessLogParser:
     """Lines of a log to events, a chunk at a time; no line raises.
 
-    hash_key: 16 bytes, the engine's. app: the application that the partners belong to, up to 255
+    hash_key: 16 bytes, the engine's; pseudonym_key: the same for pseudonyms, None: hash_key. app: the application that the partners belong to, up to 255
     bytes. partner: who is the partner, "client" (address), "user" or "vhost"; a line without a user
     or host falls back to the client. show_clients: name clients by address, not by pseudonym
     ("client-3f9a1c2e"). unit: of a bare number at a line's end, "s", "ms", "us"; "auto" takes
@@ -222,9 +222,13 @@ cdef class AccessLogParser:
     """
 
     def __cinit__(self, bytes hash_key, str app="default", str partner="client", bint show_clients=False,
-                  str unit="auto", Core engine=None):
+                  str unit="auto", Core engine=None, bytes pseudonym_key=None):
         if len(hash_key) != 16:
             raise ValueError(f"hash_key is of {len(hash_key)} bytes; it must be of 16")
+        if pseudonym_key is None:
+            pseudonym_key = hash_key
+        if len(pseudonym_key) != 16:
+            raise ValueError(f"pseudonym_key is of {len(pseudonym_key)} bytes; it must be of 16")
         if partner not in _BY:
             raise ValueError(f"partner is {partner!r}; allowed are {', '.join(map(repr, _BY))}")
         if unit not in _UNITS:
@@ -248,6 +252,7 @@ cdef class AccessLogParser:
         self.log.unit = _UNITS[unit]
         self.log.show = show_clients
         sip_key_load(&self.log.key, <const unsigned char *><const char *>hash_key)
+        sip_key_load(&self.log.alias, <const unsigned char *><const char *>pseudonym_key)
         app_key(&self.log.key, app_hash(&self.log.key, self.log.app_name, self.log.app_size), &self.log.app)
         if engine is not None:
             if engine.key.k0 != self.log.key.k0 or engine.key.k1 != self.log.key.k1:

@@ -6,7 +6,8 @@
     jsonlines  JSON lines to events
     ahead      reading in a thread, while the engine works
     order      several sources in the order of time
+    pseudonyms names for clients
     watch      changes of level as they happen: stories of partners, the file of transitions
-    refused    which calls a throttle would have let through
+    refused    how many calls would have been refused
     run        all of it, and the facts for ztmon.report
 """

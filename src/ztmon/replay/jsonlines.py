@@ -16,7 +16,8 @@ from ztmon import wire
 from ztmon.errors import ConfigError
 from ztmon.replay.batch import Times
 from ztmon.replay.options import Options
-from ztmon.replay.refused import Refused
+from ztmon.replay.pseudonyms import pseudonym
+from ztmon.replay.refused import THROTTLE, Refused
 from ztmon.replay.source import CHUNK, Source
 
 LONGEST = 2 * CHUNK
@@ -154,15 +155,16 @@ class JsonBatch:
 
     def feed(self, start: int, stop: int) -> None:
         engine, refused = self.reader.engine, self.reader.refused
-        observe = engine.observe
+        observe, check = engine.observe, engine.check
         for e in self.events[start:stop] if stop - start < len(self.events) else self.events:
             app, partner, when = e.app, e.partner, e.timestamp * 0.001
-            level = observe(
+            found = check(partner, app, when)
+            decision = observe(
                 partner, e.endpoint, e.method, e.status, e.latency_ms, e.request_bytes or 0,
                 e.response_bytes or 0, e.source, app, when, e.count or 1,
-            ).level
-            if level > 1 or refused.level:
-                refused.call(engine.partner_key(partner, app), level, int(when * 1e9), e.count or 1)
+            )
+            if found.enforced or decision.level >= THROTTLE:
+                refused.call(engine.partner_key(partner, app), found.enforced, e.count or 1)
 
 
 class JsonReader:
@@ -179,7 +181,7 @@ class JsonReader:
         self.read_line = self.mapped.read_line if self.mapped else read_line
 
     def _pseudonym(self, address: str) -> str:
-        return address if self.show else f"client-{self.engine.source_key(address) >> 32:08x}"
+        return address if self.show else pseudonym(address)
 
     def starts(self, head: bytes) -> int:
         for line in head.split(b"\n"):

@@ -10,6 +10,7 @@ from ztcore.accesslog import AccessLogParser
 from ztmon.errors import ConfigError
 from ztmon.replay.batch import Times
 from ztmon.replay.options import Options
+from ztmon.replay.pseudonyms import SECRET
 from ztmon.replay.refused import Refused
 from ztmon.replay.source import Source
 
@@ -43,7 +44,8 @@ class LogReader:
             raise ConfigError(f"--partner is {partner}; in an access log it is one of {', '.join(PARTNERS)}")
         self.source, self.engine, self.refused = source, engine, refused
         self.parser = AccessLogParser(
-            engine.hash_key, app=options.app, partner=partner, show_clients=options.show_clients, engine=engine
+            engine.hash_key, app=options.app, partner=partner, show_clients=options.show_clients, engine=engine,
+            pseudonym_key=SECRET,
         )
         self.levels = np.zeros(MOST, np.uint8)
         self.events = 0

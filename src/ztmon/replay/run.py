@@ -14,6 +14,7 @@ from ztmon.replay.formats import reader_of
 from ztmon.replay.options import Options
 from ztmon.replay.order import Head, in_order
 from ztmon.replay.progress import Progress
+from ztmon.replay.pseudonyms import KEY
 from ztmon.replay.refused import Refused
 from ztmon.replay.source import Source
 from ztmon.replay.transitions import TransitionsFile
@@ -32,7 +33,7 @@ def config_of(options: Options) -> Config:
              if (value := getattr(options, name)) is not None}
     levels = {level: value for level in ("alert", "throttle", "quarantine", "block")
               if (value := getattr(options, f"threshold_{level}")) is not None}
-    return replace(config, clock="events", shadow=False, auto_throttle=True, kill_switch=False,
+    return replace(config, clock="events", hash_key=config.hash_key or KEY, shadow=False, auto_throttle=True, kill_switch=False,
                    thresholds=replace(config.thresholds, **levels) if levels else config.thresholds, **given)
 
 

@@ -38,7 +38,7 @@ class Story:
     """The strongest of each signal, of rises to the highest level."""
     refused: int = 0
     made: int = 0
-    """Calls at throttle or above, of which `refused` would have been."""
+    """Calls at throttle or above, of which `refused` would have been refused."""
 
     def change(self, time: int, to: int, score: float, reasons: tuple[Reason, ...]) -> None:
         """The level becomes `to`."""
@@ -81,7 +81,6 @@ class Watch:
         self.stories: dict[int, Story] = {}
         self.untold: set[int] = set()
         self.changes = 0
-        refused.rose = self.collect
 
     def settle(self, newest: int) -> None:
         """Events up to `newest`, ns, were fed: what fell due by then happens."""
@@ -101,7 +100,6 @@ class Watch:
     def _change(self, entry: Any) -> None:
         key, time, before, to = (int(entry[name]) for name in ("partner", "timestamp", "from_level", "to_level"))
         self.changes += 1
-        self.refused.interval[key] = int(float(entry["interval"]) * 1e9)
         reasons = self.engine.reasons(entry) if to > before else ()
         story = self.stories.get(key)
         if story is None and len(self.stories) < MOST:

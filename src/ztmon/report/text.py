@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from ztmon.report.facts import Facts, Read
-from ztmon.report.words import count, moment, span, speed
+from ztmon.report.words import count, moment, seconds, span, speed
 
 if TYPE_CHECKING:
     from ztmon.replay.watch import Story
@@ -50,8 +50,10 @@ def show(facts: Facts, out: IO[str] | None = None) -> None:
 
 
 def _paragraph(text: str, first: str = "  ", indent: str = "  ", style: str = "") -> Iterator[Line]:
-    for line in textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=indent, break_long_words=False):
-        yield [(line, style)]
+    # a share stays on the line of its number
+    for line in textwrap.wrap(text.replace(" %", "\u00a0%"), WIDTH, initial_indent=first, subsequent_indent=indent,
+                              break_long_words=False):
+        yield [(line.replace("\u00a0", " "), style)]
 
 
 def _heading(text: str) -> Iterator[Line]:
@@ -66,7 +68,7 @@ def _summary(facts: Facts) -> Iterator[Line]:
     yield []
     broken = f", {facts.broken:,} of them could not be read" if facts.broken else ""
     early = "; interrupted, the rest was not read" if facts.interrupted else ""
-    yield from _entry("Read", f"{count(facts.lines, 'line')} in {facts.seconds:.1f} s "
+    yield from _entry("Read", f"{count(facts.lines, 'line')} in {seconds(facts.seconds)} "
                               f"({speed(facts.lines, facts.seconds)}){broken}{early}")
     if not facts.events:
         return
@@ -107,10 +109,17 @@ def _story(story: "Story") -> Iterator[Line]:
     yield from _paragraph(f"from {moment(story.stopped)} UTC, for {span(story.stopped_for / 1e9)}{spells}{still}",
                           "    ", "    ")
     if story.made:
-        refused = (f"all {story.made:,}" if story.refused == story.made else f"{story.refused:,} of the {story.made:,}")
-        yield from _paragraph(f"{refused} requests it made then would have been refused", "    ", "    ")
+        yield from _paragraph(_refused(story.refused, story.made), "    ", "    ")
     for reason in story.why[:REASONS_SHOWN]:
         yield from _paragraph(reason.detail, "    - ", "      ", "dim")
+
+
+def _refused(refused: int, made: int) -> str:
+    if refused == 0:
+        return f"{count(made, 'call')} it made then would have passed: within its usual rate"
+    if refused == made:
+        return f"all {made:,} calls it made then would have been refused"
+    return f"{refused:,} of the {count(made, 'call')} it made then would have been refused"
 
 
 def _alerted(facts: Facts) -> Iterator[Line]:
@@ -185,7 +194,7 @@ def _advice(facts: Facts) -> Iterator[str]:
     if facts.stopped:
         yield ("Is one of those a good partner? Then raise the level it begins at (--threshold-throttle) and replay "
                "again, or keep it from harm: `allow` and `max_action` in the configuration.")
-    if not facts.too_short:
+    if not facts.too_short and facts.learning * 2 <= facts.partners:
         yield "When this list is right, switch enforcement on: SHADOW_MODE=false. Until then nobody is ever refused."
     if facts.partners_missed:
         yield (f"{count(facts.partners_missed, 'call')} came from partners for which there was no room: "

@@ -16,6 +16,11 @@ def moment(ns: int) -> str:
         return "a time that is no time"
 
 
+def seconds(s: float) -> str:
+    """How long something took: 0.06 s, 1.2 s, 45 s."""
+    return f"{s:.2f} s" if s < 1 else f"{s:.1f} s" if s < 10 else f"{s:.0f} s"
+
+
 def span(seconds: float) -> str:
     """About how long: 45 s, 12 min, 1 h 15 min, 3 days 11 h."""
     s = round(seconds)
