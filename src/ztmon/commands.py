@@ -78,12 +78,12 @@ def replay(
     ] = False,
     learning_hours: Annotated[
         float | None,
-        typer.Option(metavar="HOURS", show_default="24", min=0.0,
+        typer.Option(metavar="HOURS", show_default="24",
                      help="Hours of a partner's own time before its score can raise its level. Lower it for a short log."),
     ] = None,
     learning_events: Annotated[
         int | None,
-        typer.Option(metavar="N", show_default="300", min=0, help="Calls of a partner before its score can raise its level."),
+        typer.Option(metavar="N", show_default="300", help="Calls of a partner before its score can raise its level."),
     ] = None,
     threshold_alert: Annotated[
         float | None, typer.Option(metavar="SCORE", show_default="31", help="The score at which people are told.")
@@ -101,7 +101,7 @@ def replay(
     ] = None,
     capacity: Annotated[
         int | None,
-        typer.Option(metavar="N", show_default="65536", min=1,
+        typer.Option(metavar="N", show_default="65536",
                      help="Partners remembered at once, 2 KiB each; the least active make room for new ones."),
     ] = None,
 ) -> None:

@@ -13,7 +13,7 @@ LOOK_AT = 20
 
 def looks_like_json(head: bytes) -> bool:
     """Whether most of the first lines begin like JSON objects."""
-    lines = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n", LOOK_AT)[:LOOK_AT]]
+    lines = [line.strip() for line in head.split(b"\n", LOOK_AT)[:LOOK_AT]]
     lines = [line for line in lines if line]
     return sum(line.startswith(b"{") for line in lines) * 2 > len(lines)
 

@@ -219,8 +219,6 @@ class JsonReader:
 
     def _events(self, chunk: bytes) -> list[Line]:
         """The events of whole lines; where one is broken, line by line."""
-        if not self.lines:
-            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
         if not self.mapped:
             try:
                 events = _lines.decode_lines(chunk)

@@ -16,6 +16,9 @@ HEAD = 64 * 1024
 
 GZIP = b"\x1f\x8b"
 
+MARK = b"\xef\xbb\xbf"
+"""A byte order mark, which some programs put before UTF-8."""
+
 
 class Counted(io.RawIOBase):
     """A raw stream that knows how many bytes were read from it."""
@@ -58,7 +61,7 @@ class Source:
         stream: Any = io.BufferedReader(self.raw, CHUNK)
         self.buffer = bytearray(CHUNK)
         self.start = self.stop = 0
-        self.ended = self.fresh = False
+        self.ended = self.fresh = self.begun = False
         try:
             self.gzip = stream.peek(2)[:2] == GZIP
             if self.gzip:
@@ -89,7 +92,7 @@ class Source:
         """The first bytes, to look at; the next fill() leaves them in place."""
         self.fill()
         self.fresh = True
-        return bytes(self.buffer[: min(self.stop, HEAD)])
+        return bytes(self.buffer[self.start : min(self.stop, HEAD)])
 
     def view(self) -> memoryview:
         """The bytes at hand that are not taken yet; fill() gets more. Release it before fill()."""
@@ -114,6 +117,10 @@ class Source:
                 n = self._read(room[self.stop :])
                 self.stop += n
                 self.ended = n == 0
+        if not self.begun:
+            self.begun = True
+            if self.buffer.startswith(MARK):
+                self.start = len(MARK)
 
     def _read(self, room: memoryview) -> int:
         """Some bytes, 0 at the end, be it a bad one."""
@@ -121,12 +128,13 @@ class Source:
             return self.stream.readinto(room) or 0
         except EOFError:
             self.cut = "the compressed data ends in the middle"
-        except OSError as error:
-            self.cut = f"reading failed: {_why(error)}"
         except Exception as error:
-            if type(error).__module__ != "zlib":
+            if type(error).__module__ == "zlib" or type(error).__name__ == "BadGzipFile":
+                self.cut = "the compressed data is damaged"
+            elif isinstance(error, OSError):
+                self.cut = f"reading failed: {_why(error)}"
+            else:
                 raise
-            self.cut = "the compressed data is damaged"
         return 0
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from ztmon.report.facts import Facts, Read
-from ztmon.report.words import count, moment, seconds, span, speed
+from ztmon.report.words import count, moment, printable, seconds, span, speed
 
 if TYPE_CHECKING:
     from ztmon.replay.watch import Story
@@ -62,7 +62,7 @@ def _heading(text: str) -> Iterator[Line]:
 
 
 def _summary(facts: Facts) -> Iterator[Line]:
-    names = ", ".join(read.name for read in facts.read[:3])
+    names = ", ".join(printable(read.name) for read in facts.read[:3])
     more = f" and {len(facts.read) - 3} more" if len(facts.read) > 3 else ""
     yield from _paragraph(f"ztmon replay of {names}{more}", first="", style="bold")
     yield []
@@ -100,7 +100,7 @@ def _stopped(facts: Facts) -> Iterator[Line]:
 
 def _story(story: "Story") -> Iterator[Line]:
     level = LEVELS[story.highest]
-    name = story.partner if story.app == "default" else f"{story.partner} ({story.app})"
+    name = printable(story.partner if story.app == "default" else f"{story.partner} ({story.app})")
     gap = max(2, WIDTH - 2 - len(name) - len(level))
     yield [("  ", ""), (name, "bold"), (" " * gap, ""), (level, STYLES[story.highest])]
     assert story.stopped is not None
@@ -129,7 +129,7 @@ def _alerted(facts: Facts) -> Iterator[Line]:
     yield from _heading("Whom people would have been told of, no more (alert)")
     yield []
     for story in alerted[:ALERTS_SHOWN]:
-        yield [("  ", ""), (story.partner, "bold"), (f"  {moment(story.began)} UTC", "")]
+        yield [("  ", ""), (printable(story.partner), "bold"), (f"  {moment(story.began)} UTC", "")]
         for reason in story.why[:1]:
             yield from _paragraph(reason.detail, "    - ", "      ", "dim")
     if len(alerted) > ALERTS_SHOWN:

@@ -8,6 +8,11 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def printable(name: str) -> str:
+    """A name without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+
+
 def moment(ns: int) -> str:
     """A time in ns since the epoch, to the second, UTC."""
     try:
