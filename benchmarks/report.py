@@ -53,8 +53,9 @@ MEMORY = """
 REPLAY = """
 ## Replay of access logs
 
-Whole processes, start included, median of {runs}: `ztmon replay` of a combined log ({origin}) beside a Python `re` loop
-that only parses the same file. Allowed is a ratio of 0.77; in a short log starting Python with numpy is most of it.
+Whole processes, start included, median of {runs}: `ztmon replay` of a combined log beside a Python `re` loop that only
+parses the same file. The log: {origin}. Allowed is a ratio of 0.77; of a short log, starting Python with numpy
+takes most of the time.
 
 | lines | ztmon replay | Python re, parse only | ratio |
 |---|---|---|---|

@@ -134,7 +134,7 @@ def test_batch(benchmark, engines, partners):
 def test_memory(benchmark):
     """Bytes a partner, all tables included, at a million partners."""
     from ztcore.engine import Engine
-    engine = benchmark.pedantic(lambda: Engine(1_000_000), rounds=1, iterations=1)
     benchmark.group = "memory 1000000"
+    engine = benchmark.pedantic(lambda: Engine(1_000_000), rounds=1, iterations=1)
     benchmark.extra_info["bytes"] = engine.memory_bytes
     benchmark.extra_info["bytes_a_partner"] = engine.memory_bytes / 1_000_000
