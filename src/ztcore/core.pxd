@@ -16,7 +16,7 @@ cdef class Core:
     cdef CachedPartner *partner(self, object partner, object app) except NULL
     cdef Row *find_or_admit(self, object partner, object app, const Event *e) except? NULL
     cdef CachedApp *app_of(self, object app) except NULL
-    cdef uint64_t partner_of(self, object partner, object app, CachedApp **entry, Text *text) except? 0
+    cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key)
     cdef bint place(self, Event *e, object endpoint, object method) except -1
     cdef int parse(self, Event *e, CachedEndpoint *two, object endpoint, object method) except -1
     cdef int learn_name(self, const Event *e, object endpoint) except -1

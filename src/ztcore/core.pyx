@@ -153,13 +153,12 @@ cdef class Core:
         return entry
 
     @cython.final
-    cdef uint64_t partner_of(self, object partner, object app, CachedApp **entry, Text *text) except? 0:
-        """The partner's key, 0 for an empty name."""
+    cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key):
+        """The partner's key, 0 for an empty name. Returns what keeps `text` alive."""
         entry[0] = self.app_of(app)
         alive = text_of(partner, "partner", text)
-        if text.size == 0:
-            return 0
-        return partner_key(&entry[0].key, text.data, text.size)
+        key[0] = partner_key(&entry[0].key, text.data, text.size) if text.size else 0
+        return alive
 
     @cython.final
     cdef CachedPartner *partner(self, object partner, object app) except NULL:
@@ -172,7 +171,7 @@ cdef class Core:
         cdef Text text
         if zt_likely(found != NULL):
             return found
-        new.key = self.partner_of(partner, app, &at, &text)
+        self.partner_of(partner, app, &at, &text, &new.key)
         new.row = table_find(&self.table, new.key) if new.key else NULL
         plain_partner = PyUnicode_FromObject(partner)
         plain_app = PyUnicode_FromObject(app)
@@ -221,7 +220,9 @@ cdef class Core:
         """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
         cdef CachedApp *entry
         cdef Text text
-        return self.partner_of(partner, app, &entry, &text)
+        cdef uint64_t key
+        self.partner_of(partner, app, &entry, &text, &key)
+        return key
 
     def endpoint_key(self, endpoint, method=_GET):
         """The 64-bit key of an endpoint's method and template."""
@@ -243,7 +244,8 @@ cdef class Core:
         cdef CachedApp *entry
         cdef Text text
         cdef Name name
-        self.partner_of(partner, app, &entry, &text)
+        cdef uint64_t key
+        alive = self.partner_of(partner, app, &entry, &text, &key)
         name.partner = text.data
         name.length = <uint32_t>text.size
         name.app = <uint16_t>entry.index
@@ -403,7 +405,8 @@ cdef class Core:
         cdef Text text
         cdef Name name
         cdef Row *row
-        cdef uint64_t key = self.partner_of(partner, app, &entry, &text)
+        cdef uint64_t key
+        alive = self.partner_of(partner, app, &entry, &text, &key)
         if key == 0:
             return NULL
         if create:
