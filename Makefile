@@ -37,7 +37,7 @@ sanitize: $(VENV)/stamp-test
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
-	$(PY) -m pytest -m "not whole_tree" -p no:cacheprovider --capture=sys
+	$(PY) -m pytest -m "not whole_tree and not memory" -p no:cacheprovider --capture=sys
 
 lint: $(VENV)/stamp-test
 	$(PY) -m ruff check .

@@ -1,5 +1,6 @@
 """The program's own words: help, version, and the two ways in which a replay's options are read."""
 
+import os
 import subprocess
 import sys
 from dataclasses import asdict, fields
@@ -80,7 +81,8 @@ def test_a_plain_replay_loads_nothing_it_does_not_need(tmp_path):
     code = ("import sys; from ztmon.cli import main; sys.argv = ['ztmon', 'replay', sys.argv[1]]\n"
             "try: main()\nexcept SystemExit: pass\n"
             "print([m for m in ('typer', 'click', 'pydantic', 'rich', 'uvicorn', 'asyncio', 'numba') if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ZTMON_")}
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -29,6 +29,7 @@ def flood(engine, names, n, seed, at):
     return engine.observe_batch(events)
 
 
+@pytest.mark.memory
 def test_ten_million_events_of_a_million_names_change_nothing():
     """Memory is what it was once the table had been full, and 50 real partners' rows are bit for bit the same."""
     engine = Engine(65_536, bytes(16))

@@ -239,6 +239,7 @@ def peak(path):
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) * unit
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("kind", ["combined", "jsonl"])
 def test_memory_does_not_grow_with_the_log(kind, tmp_path):
     """A log ten times as long takes at most 8 MiB more."""
