@@ -110,7 +110,7 @@ cdef inline void action_journal(const Table *t, const Row *row, int before, int 
     memcpy(entry.name, row.name, sizeof(row.name))
     entry.app_length = t.header.app[row.app].length
     memcpy(entry.app, t.header.app[row.app].name, sizeof(t.header.app[row.app].name))
-    journal_write(t.journal, &entry)
+    journal_write(t.journal, t.me, &entry)
 
 cdef inline void action_changed(const Table *t, Row *row, int before, int cause, int64_t when) noexcept nogil:
     """After any change of level, pin, cap or score: publish, and write down a change of level."""

@@ -5,34 +5,25 @@
 # twice can only displace each other.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from ztcore.atomic cimport word_add, word_load, word_store, word_swap, zt_yield
+from ztcore.atomic cimport word_add, word_peek, word_store, word_swap, zt_yield
+from ztcore.event cimport Event
+from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try, row_wait
+from ztcore.place cimport row_clear, row_move
 from ztcore.row cimport NO_PIN, ROW_KEEP, ROW_NAME_HASHED, Row
-from ztcore.table cimport (APPS, APP_LENGTH, COUNT_ADMITTED, COUNT_EVENTS_GONE, COUNT_EVICTED,
-                           COUNT_HASHED_APPS, COUNT_LONG_NAMES, Header, ROW_OWNED, Table, WAYS,
-                           active_set, row_index, table_bucket, table_find, table_other)
+from ztcore.table cimport (APPS, APP_LENGTH, COUNT_ADMITTED, COUNT_EVICTED, COUNT_HASHED_APPS, COUNT_LONG_NAMES,
+                           Header, Table, WAYS, row_index, table_bucket, table_find, table_other)
 from ztcore.times cimport DAY_NS
 
 cdef enum:
     NAME_LENGTH = 64
+    TURNED_AWAY = 4             # beside what becomes of an event in own.pxd: there is no row
 
 cdef struct Name:               # a partner's name as text, or nothing where it is not at hand
     const unsigned char *partner
     uint32_t length
     uint16_t app                # index
-
-cdef inline void row_own(Row *row) noexcept nogil:
-    """Become the row's only writer. Waits for a thread of this process at most."""
-    cdef uint64_t seen = word_load(&row.word)
-    while seen & ROW_OWNED or not word_swap(&row.word, &seen, seen | ROW_OWNED):
-        if seen & ROW_OWNED:
-            zt_yield()
-            seen = word_load(&row.word)
-
-cdef inline void row_free(Row *row) noexcept nogil:
-    """Release: what was written is visible to the next owner. The version moves on."""
-    word_store(&row.word, (row.word & ~<uint64_t>ROW_OWNED) + 1)
 
 cdef inline uint32_t sketch_add(const Table *t, uint64_t key) noexcept nogil:
     """Count a call of somebody without a row; how many there were so far, at most 255. All counts
@@ -62,29 +53,6 @@ cdef inline uint64_t row_worth(const Row *row, int64_t now) noexcept nogil:
     cdef int64_t days = idle // DAY_NS if idle > 0 else 0
     return row.events >> days if days < 63 else 0
 
-cdef inline void row_empty(const Table *t, Row *row) noexcept nogil:
-    """Zero an owned row: the decision first, so that no reader sees a level without a partner."""
-    word_store(&row.decision, 0)
-    word_store(&t.keys[row_index(t, row)], 0)
-    word_store(&row.key, 0)
-    memset(<char *>row + sizeof(uint64_t), 0, sizeof(Row) - sizeof(uint64_t))
-    active_set(t, row, False)
-
-cdef inline void row_clear(const Table *t, Row *row) noexcept nogil:
-    """A partner leaves the table."""
-    word_add(&t.header.counter[COUNT_EVENTS_GONE], row.events)
-    row_empty(t, row)
-    word_add(&t.header.occupied, <uint64_t>-1)
-
-cdef inline void row_move(const Table *t, Row *row, Row *to) noexcept nogil:
-    """Give a partner another row; both are owned. Who still holds the old address finds another
-    key there and looks again."""
-    memcpy(<char *>to + 2 * sizeof(uint64_t), <char *>row + 2 * sizeof(uint64_t), sizeof(Row) - 2 * sizeof(uint64_t))
-    word_store(&to.key, row.key)
-    word_store(&t.keys[row_index(t, to)], row.key)
-    active_set(t, to, row.level > 0 or row.pin_level != NO_PIN)
-    row_empty(t, row)
-
 cdef inline Row *bucket_free(const Table *t, uint64_t bucket) noexcept nogil:
     cdef int i
     for i in range(WAYS):
@@ -92,29 +60,41 @@ cdef inline Row *bucket_free(const Table *t, uint64_t bucket) noexcept nogil:
             return t.rows + bucket * WAYS + i
     return NULL
 
+cdef inline bint tag_own(const Table *t, uint64_t *word, int tries) noexcept nogil:
+    """Put this process's tag into a word that says who is at work on something; False where somebody else
+    stays at it. What a dead process left there its janitors take away."""
+    cdef uint64_t seen
+    cdef int i
+    for i in range(tries):
+        seen = 0
+        if word_swap(word, &seen, t.me):
+            return True
+        if i + 1 < tries:
+            zt_yield()
+    return False
+
 cdef inline Row *bucket_make_room(const Table *t, uint64_t bucket) noexcept nogil:
     """Move one partner of an owned bucket to its other bucket, where that has room and nobody is
     at work on it; the row that became free, or NULL."""
     cdef Row *row
     cdef Row *to
-    cdef uint64_t key, other, free
+    cdef uint64_t key, other
     cdef int i
     for i in range(WAYS):
         key = t.keys[bucket * WAYS + i]
         other = table_other(t, key) if table_bucket(t, key) == bucket else table_bucket(t, key)
-        free = 0
-        if key == 0 or other == bucket or bucket_free(t, other) == NULL or not word_swap(&t.bucket_words[other], &free, 1):
+        if key == 0 or other == bucket or bucket_free(t, other) == NULL or not tag_own(t, &t.bucket_words[other], 1):
             continue
         row = t.rows + bucket * WAYS + i
         to = bucket_free(t, other)
-        if to != NULL:
-            row_own(row)
-            row_own(to)
-            row_move(t, row, to)
-            row_free(to)
-            row_free(row)
-            word_store(&t.bucket_words[other], 0)
-            return row
+        if to != NULL and row_try(t, row):
+            if row_try(t, to):
+                row_move(t, row, to)
+                row_leave(t, to)
+                row_leave(t, row)
+                word_store(&t.bucket_words[other], 0)
+                return row
+            row_leave(t, row)
         word_store(&t.bucket_words[other], 0)
     return NULL
 
@@ -148,17 +128,6 @@ cdef inline Row *bucket_victim(const Table *t, uint64_t first, uint64_t other, i
         row = bucket_make_room(t, other)
     return row if row != NULL else least
 
-cdef inline bint bucket_own(const Table *t, uint64_t bucket) noexcept nogil:
-    """Try to own a bucket; give up after a bounded number of tries."""
-    cdef uint64_t free
-    cdef int i
-    for i in range(64):
-        free = 0
-        if word_swap(&t.bucket_words[bucket], &free, 1):
-            return True
-        zt_yield()
-    return False
-
 cdef inline void row_name(const Table *t, Row *row, const Name *name) noexcept nogil:
     row.app = name.app
     if name.partner == NULL or name.length > NAME_LENGTH:
@@ -176,14 +145,13 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
     cdef Row *row = NULL
     cdef uint64_t worth = <uint64_t>-1 if must else sketch_add(t, key)
     low, high = (first, other) if first < other else (other, first)
-    if not bucket_own(t, low):
+    if not tag_own(t, &t.bucket_words[low], 64):
         return NULL
-    if low == high or bucket_own(t, high):
+    if low == high or tag_own(t, &t.bucket_words[high], 64):
         row = table_find(t, key)
         if row == NULL:
             row = bucket_victim(t, first, other, now, worth)
-            if row != NULL:
-                row_own(row)
+            if row != NULL and row_try(t, row):
                 if row.key:
                     row_clear(t, row)
                     word_add(&t.header.counter[COUNT_EVICTED], 1)
@@ -192,44 +160,70 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
                 row_name(t, row, name)
                 word_store(&row.key, key)
                 word_store(&t.keys[row_index(t, row)], key)
-                row_free(row)
+                row_leave(t, row)
                 word_add(&t.header.counter[COUNT_ADMITTED], 1)
                 word_add(&t.header.occupied, 1)
+            else:
+                row = NULL
         if low != high:
             word_store(&t.bucket_words[high], 0)
     word_store(&t.bucket_words[low], 0)
     return row
 
-cdef inline Row *table_own(const Table *t, uint64_t key, int64_t now, const Name *name, bint must) noexcept nogil:
-    """The partner's row, owned by the caller; NULL where it has none and gets none."""
+cdef inline int table_enter(const Table *t, const Event *e, const Name *name, Row **out) noexcept nogil:
+    """Enter the row of the event's partner, who gets one if there is one to be had."""
+    cdef int64_t now = e.timestamp if e.timestamp > 0 else t.header.clock
+    cdef Row *row
+    cdef int i, what
+    for i in range(8):
+        row = table_find(t, e.partner)
+        if row == NULL:
+            row = table_admit(t, e.partner, now, name, False)
+            if row == NULL:
+                return TURNED_AWAY
+        out[0] = row
+        what = row_enter(t, row, e)
+        if what == ENTERED:
+            if row.key == e.partner:    # eviction may have been faster
+                return ENTERED
+            row_leave(t, row)
+        elif what != GONE:
+            return what
+    return TURNED_AWAY
+
+cdef inline Row *table_own(const Table *t, uint64_t key, int64_t now, const Name *name, bint *busy) noexcept nogil:
+    """The partner's row for what a person does, owned; made where `name` says so. NULL where it has none
+    and gets none; busy: where somebody who does not go on owns it."""
     cdef Row *row
     cdef int i
+    busy[0] = False
     for i in range(8):
         row = table_find(t, key)
         if row == NULL:
-            row = table_admit(t, key, now, name, must)
+            row = table_admit(t, key, now, name, True) if name != NULL else NULL
             if row == NULL:
                 return NULL
-        row_own(row)
-        if row.key == key:      # eviction may have been faster
+        if not row_wait(t, row):
+            busy[0] = True
+            return NULL
+        if row.key == key:
             return row
-        row_free(row)
+        row_leave(t, row)
     return NULL
 
 cdef inline uint16_t app_index(const Table *t, uint64_t key, const unsigned char *name, size_t length) noexcept nogil:
     """Where an application's name stands; 0 where the list is full or the name too long, which
     leaves the partners apart (their keys have the name in them) but the name unshown."""
     cdef Header *h = t.header
-    cdef uint64_t i, free = 0
+    cdef uint64_t i
     for i in range(1, h.apps):
         if h.app[i].key == key:
             return <uint16_t>i
     if length >= APP_LENGTH or h.apps >= APPS:
         word_add(&h.counter[COUNT_HASHED_APPS], 1)
         return 0
-    while not word_swap(&h.apps_word, &free, 1):
-        free = 0
-        zt_yield()
+    if not tag_own(t, &h.apps_word, 64):
+        return 0
     i = h.apps
     if i < APPS:
         h.app[i].length = <uint8_t>length

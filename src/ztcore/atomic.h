@@ -20,6 +20,8 @@ static inline int word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted)
 static inline uint64_t word_add(uint64_t *word, uint64_t n) { return __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
 static inline void fence_acquire(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
 static inline void fence_release(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
+/* Stores before it are made before stores after it, as a process that is killed in between leaves them. */
+static inline void barrier(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 #define zt_prefetch(p) __builtin_prefetch((p), 1)
 #define zt_likely(x) __builtin_expect(!!(x), 1)
 #define zt_unlikely(x) __builtin_expect(!!(x), 0)
@@ -41,6 +43,7 @@ static __forceinline int word_swap(uint64_t *word, uint64_t *expected, uint64_t 
 static __forceinline uint64_t word_add(uint64_t *word, uint64_t n) { return (uint64_t)_InterlockedExchangeAdd64((volatile __int64 *)word, (__int64)n); }
 static __forceinline void fence_acquire(void) { _ReadWriteBarrier(); }
 static __forceinline void fence_release(void) { _ReadWriteBarrier(); }
+static __forceinline void barrier(void) { _ReadWriteBarrier(); }
 static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&i, x); return (int)i; }
 #define zt_prefetch(p) ((void)(p))
 #define zt_likely(x) (x)
@@ -52,9 +55,17 @@ static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>
+#include <time.h>
 #define zt_yield() sched_yield()
+/* A tenth of a millisecond. */
+static inline void zt_nap(void)
+{
+    struct timespec nap = {0, 100000};
+    nanosleep(&nap, 0);
+}
 #else
 #define zt_yield() ((void)0)
+#define zt_nap() ((void)0)
 #endif
 
 #endif

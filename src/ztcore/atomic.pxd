@@ -8,8 +8,10 @@ cdef extern from "atomic.h" nogil:
     uint64_t word_add(uint64_t *word, uint64_t n) noexcept
     void fence_acquire() noexcept
     void fence_release() noexcept
+    void barrier() noexcept
     void zt_prefetch(const void *p) noexcept
     bint zt_likely(bint x) noexcept
     bint zt_unlikely(bint x) noexcept
     int zt_ctz(unsigned int x) noexcept
     void zt_yield() noexcept
+    void zt_nap() noexcept

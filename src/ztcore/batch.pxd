@@ -3,14 +3,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
-from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
-from ztcore.atomic cimport word_add, zt_prefetch
+from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter
+from ztcore.atomic cimport word_add, word_load, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport Event
 from ztcore.hash cimport SipKey
 from ztcore.keys cimport app_hash
 from ztcore.observe cimport observe
+from ztcore.own cimport ENTERED, GONE, POSTED, row_enter, row_leave
 from ztcore.row cimport Row
 from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, WAYS, table_bucket, table_find,
                            table_other)
@@ -72,6 +73,7 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
     cdef Name name
     cdef uint64_t i, other, taken = 0
     cdef bint refused
+    cdef int what
     for i in range(n if n < ROWS_AHEAD else ROWS_AHEAD):
         ahead[i] = table_find(t, events[i].partner) if events[i].partner else NULL
     for i in range(n):
@@ -92,17 +94,23 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
             word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
             continue
         event_clean(t.header, &e)
+        what = GONE
         if row != NULL:
-            row_own(row)
-            if row.key != e.partner:
-                row_free(row)
-                row = NULL
-        if row == NULL:
+            what = row_enter(t, row, &e)
+            if what == ENTERED and row.key != e.partner:
+                row_leave(t, row)
+                what = GONE
+        if what == GONE:
             batch_name(t, key, &e, names, size, &name)
-            row = table_own(t, e.partner, e.timestamp if e.timestamp > 0 else t.header.clock, &name, False)
-            if row == NULL:
+            what = table_enter(t, &e, &name, &row)
+            if what == TURNED_AWAY:
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 continue
+        if what != ENTERED:     # its owner takes it in, or it was counted
+            if levels != NULL:
+                levels[i] = <uint8_t>decision_level(word_load(&row.decision))
+            taken += what == POSTED
+            continue
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         refused = levels != NULL and batch_refused(t, row, e.timestamp)
         observe(t, row, &e, &v)
@@ -110,6 +118,6 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
             t.header.clock = e.timestamp
         if levels != NULL:
             levels[i] = <uint8_t>(decision_level(row.decision) | (REFUSED if refused else 0))
-        row_free(row)
+        row_leave(t, row)
         taken += 1
     return taken

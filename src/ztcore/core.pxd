@@ -14,7 +14,7 @@ cdef class Core:
     cdef readonly int capacity
     cdef Identity identity
     cdef CachedPartner *partner(self, object partner, object app) except NULL
-    cdef Row *find_or_admit(self, object partner, object app, const Event *e) except? NULL
+    cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1
     cdef CachedApp *app_of(self, object app) except NULL
     cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key)
     cdef bint place(self, Event *e, object endpoint, object method) except -1

@@ -21,7 +21,7 @@ from ztcore.layout import EVENT
 
 from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
                             decision_score, enforced)
-from ztcore.admit cimport Name, app_index, row_free, row_own, table_own
+from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
 from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
@@ -36,6 +36,7 @@ from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
+from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
 from ztcore.row cimport Row
 from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Header, Table, table_find
@@ -122,14 +123,14 @@ cdef class Core:
             raise ValueError("hash_key must be 16 bytes")
         sip_key_load(&self.key, <const unsigned char *><const char *>hash_key)
         memset(&plan, 0, sizeof(plan))
-        block_plan(&plan, capacity, SEGMENTS)
+        block_plan(&plan, capacity, SEGMENTS, 0)
         try:
             self.block = anonymous(plan.size, huge_pages)
         except OSError as error:
             raise MemoryError(f"{plan.size:,} bytes for capacity={capacity:,}: {error}") from error
         view = self.block
         block_init(<Header *>&view[0], &plan, SEGMENTS)
-        block_attach(&self.table, <Header *>&view[0])
+        block_attach(&self.table, <Header *>&view[0], 0)
         self.capacity = capacity
 
     def __dealloc__(self):
@@ -239,8 +240,8 @@ cdef class Core:
     # -- the hot path ----------------------------------------------------------------------
 
     @cython.final
-    cdef Row *find_or_admit(self, object partner, object app, const Event *e) except? NULL:
-        """The partner's row, owned, or NULL where there is none to be had."""
+    cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1:
+        """What became of an event whose row is not known, or was another partner's."""
         cdef CachedApp *entry
         cdef Text text
         cdef Name name
@@ -249,7 +250,7 @@ cdef class Core:
         name.partner = text.data
         name.length = <uint32_t>text.size
         name.app = <uint16_t>entry.index
-        return table_own(&self.table, e.partner, e.timestamp if e.timestamp > 0 else self.table.header.clock, &name, False)
+        return table_enter(&self.table, e, &name, row)
 
     @cython.binding(False)
     def observe(self, partner, endpoint, method=_GET, status=200, latency_ms=0.0, request_bytes=0,
@@ -268,6 +269,7 @@ cdef class Core:
         cdef const Table *t = &self.table
         cdef Row *row = who.row
         cdef Text text
+        cdef int what
         if row != NULL:
             zt_prefetch(row)
             zt_prefetch(row.trials)
@@ -297,23 +299,30 @@ cdef class Core:
             word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
             return CALM
         event_clean(t.header, &e)
+        what = GONE
         if row != NULL:
-            row_own(row)
-            if zt_unlikely(row.key != e.partner):
-                row_free(row)
-                row = NULL
-        if zt_unlikely(row == NULL):
-            row = who.row = self.find_or_admit(partner, app, &e)
-            if row == NULL:
+            what = row_enter(t, row, &e)
+            if zt_unlikely(what == ENTERED and row.key != e.partner):
+                row_leave(t, row)
+                what = GONE
+        if zt_unlikely(what != ENTERED):
+            if what == GONE:
+                what = self.enter(partner, app, &e, &who.row)
+                row = who.row
+            if what == TURNED_AWAY:
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 return CALM
+            if what != ENTERED:     # its owner takes it in, or it was counted
+                if row.decision & DECISION_MACHINE == 0:
+                    return CALM
+                return decide(t, row, NULL, e.timestamp, False)
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         observe(t, row, &e, &v)
         if e.timestamp > t.header.clock:
             t.header.clock = e.timestamp
         if zt_unlikely(v.new_endpoint):
             self.learn_name(&e, endpoint)
-        row_free(row)
+        row_leave(t, row)
         if zt_likely(row.decision & DECISION_MACHINE == 0 and v.n == 0):
             return CALM
         return decide(t, row, &v, e.timestamp, False)
@@ -344,10 +353,10 @@ cdef class Core:
             return CALM
         now = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
         if decision_due(word) and now // SECOND_NS + 1 >= <int64_t>decision_due(word):
-            row_own(row)
-            if row.key == key:
-                action_settle(t, row, now)
-            row_free(row)
+            if row_try(t, row):     # who owns it otherwise settles it
+                if row.key == key:
+                    action_settle(t, row, now)
+                row_leave(t, row)
             if row.decision & DECISION_MACHINE == 0:
                 return CALM
         return decide(t, row, NULL, now, True)
@@ -406,21 +415,17 @@ cdef class Core:
         cdef Name name
         cdef Row *row
         cdef uint64_t key
+        cdef bint busy
         alive = self.partner_of(partner, app, &entry, &text, &key)
         if key == 0:
             return NULL
-        if create:
-            name.partner = text.data
-            name.length = <uint32_t>text.size
-            name.app = <uint16_t>entry.index
-            row = table_own(&self.table, key, now, &name, True)
-            if row == NULL:
-                raise MemoryError(f"no row is free for partner {partner!r}: all that could hold it are under an action")
-            return row
-        row = table_find(&self.table, key)
-        if row != NULL:
-            row_own(row)
-            if row.key != key:
-                row_free(row)
-                row = NULL
+        name.partner = text.data
+        name.length = <uint32_t>text.size
+        name.app = <uint16_t>entry.index
+        row = table_own(&self.table, key, now, &name if create else NULL, &busy)
+        if busy:
+            raise TimeoutError(f"partner {partner!r} is being worked on by a process that does not go on; it is "
+                               "changed as soon as that process goes on or ends")
+        if row == NULL and create:
+            raise MemoryError(f"no row is free for partner {partner!r}: all that could hold it are under an action")
         return row

@@ -9,13 +9,14 @@ from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
                             action_next, action_settle, action_to, effective)
-from ztcore.admit cimport row_clear, row_free, row_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport word_peek
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
 from ztcore.identity cimport identity_forget_partners
 from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
+from ztcore.own cimport row_leave, row_try, row_wait
+from ztcore.place cimport row_clear
 from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
@@ -24,7 +25,7 @@ from ztcore.table cimport COUNTERS_ALL, Table
 
 _COUNTERS = ("events_gone", "late", "turned_away", "admitted", "evicted", "rewound", "bad_timestamp",
              "bad_status", "bad_latency_ms", "bad_request_bytes", "bad_response_bytes", "bad_count",
-             "bad_partner", "bad_method", "long_names", "hashed_apps")
+             "bad_partner", "bad_method", "long_names", "hashed_apps", "dropped", "takeovers", "lost")
 
 _POLICY = {
     "shadow": True, "auto_throttle": True, "kill_switch": False,
@@ -103,7 +104,7 @@ cdef class Engine(Core):
         row.pin_until = _ns(until)
         row.flags |= ROW_KEEP
         action_changed(&self.table, row, before, CAUSE_PIN, now)
-        row_free(row)
+        row_leave(&self.table, row)
 
     def unpin(self, partner, app="default", timestamp=None):
         """Lift a pin; the score decides again. False where there was none."""
@@ -117,7 +118,7 @@ cdef class Engine(Core):
             if pinned:
                 action_changed(&self.table, row, before, CAUSE_PIN, now)
             self.keep(row)
-            row_free(row)
+            row_leave(&self.table, row)
         return pinned
 
     def allow(self, partner, bint on=True, app="default", timestamp=None):
@@ -130,7 +131,7 @@ cdef class Engine(Core):
         row.flags = row.flags | ROW_ALLOWED if on else row.flags & ~ROW_ALLOWED
         self.keep(row)
         action_changed(&self.table, row, before, CAUSE_SETTING, now)
-        row_free(row)
+        row_leave(&self.table, row)
 
     def cap(self, partner, int level, app="default", timestamp=None):
         """Bound the level a partner's score can reach (4: no bound)."""
@@ -144,7 +145,7 @@ cdef class Engine(Core):
         row.max_action = <uint8_t>level
         self.keep(row)
         action_changed(&self.table, row, before, CAUSE_SETTING, now)
-        row_free(row)
+        row_leave(&self.table, row)
 
     def restore(self, partner, app="default", timestamp=None):
         """End any action, pins too, and forgive the evidence. False for an unknown partner."""
@@ -175,7 +176,7 @@ cdef class Engine(Core):
         row.episode = 0
         self.keep(row)
         action_changed(&self.table, row, before, cause, now)
-        row_free(row)
+        row_leave(&self.table, row)
         return done
 
     def forget(self, partner, app="default"):
@@ -187,8 +188,8 @@ cdef class Engine(Core):
         key = row.key
         identity_forget_partners(&self.identity)
         row_clear(&self.table, row)
-        row_free(row)
-        journal_own(self.table.journal)
+        row_leave(&self.table, row)
+        self.own_journal()
         for i in range(JOURNAL_SIZE):
             if self.table.journal.entry[i].partner == key:
                 memset(self.table.journal.entry[i].name, 0, 64)
@@ -224,13 +225,18 @@ cdef class Engine(Core):
                 while bits:
                     if bits & 1:
                         row = t.rows + i * 64 + bit
-                        row_own(row)
-                        action_settle(t, row, now)
-                        row_free(row)
+                        if row_try(t, row):
+                            action_settle(t, row, now)
+                            row_leave(t, row)
                     bits >>= 1
                     bit += 1
 
     # -- reading ---------------------------------------------------------------------------
+
+    cdef int own_journal(self) except -1:
+        if not journal_own(self.table.journal, self.table.me):
+            raise TimeoutError("the journal of changes is held by a process that does not go on")
+        return 0
 
     def transitions(self):
         """Take out all changes of level (and crossings of thresholds: `anomaly`) since the last
@@ -238,7 +244,7 @@ cdef class Engine(Core):
         cdef unsigned char[::1] raw
         cdef uint64_t n, i
         cdef Transition *out
-        journal_own(self.table.journal)
+        self.own_journal()
         try:
             n = self.table.journal.written - self.table.journal.read
             found = np.zeros(n, TRANSITION)
@@ -261,7 +267,7 @@ cdef class Engine(Core):
         found = np.zeros(1, ROW)
         raw = found.view(np.uint8)
         memcpy(&raw[0], row, sizeof(Row))
-        row_free(row)
+        row_leave(&self.table, row)
         return found[0]
 
     def rows(self):
@@ -270,17 +276,20 @@ cdef class Engine(Core):
         cdef unsigned char[::1] raw
         cdef uint64_t i, n = 0, size = word_peek(&t.header.occupied)
         cdef Row *row
+        cdef bint mine, patient = True
         found = np.zeros(size, ROW)
         if size:
             raw = found.view(np.uint8)
             for i in range(t.header.rows):
                 if t.keys[i] and n < size:
                     row = t.rows + i
-                    row_own(row)
+                    mine = row_wait(t, row) if patient else row_try(t, row)
+                    patient = patient and mine      # of a stopped process at most one row is waited for
                     if row.key:
                         memcpy(&raw[n * sizeof(Row)], row, sizeof(Row))
                         n += 1
-                    row_free(row)
+                    if mine:
+                        row_leave(t, row)
         return found[:n]
 
     def reasons(self, record):

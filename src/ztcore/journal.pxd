@@ -3,11 +3,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.atomic cimport word_store, word_swap, zt_yield
+from ztcore.atomic cimport word_add, word_store, word_swap, zt_yield
 from ztcore.verdict cimport Why
 
 cdef enum:
     JOURNAL_SIZE = 4096
+    JOURNAL_TRIES = 1000
 
 cdef struct Transition:
     int64_t timestamp           # ns; of what fell due by time: when it fell due
@@ -28,23 +29,30 @@ cdef struct Transition:
     char name[64]
 
 cdef struct Journal:
-    uint64_t word               # 1: being written or read
+    uint64_t word               # the tag of who writes or reads, 0: nobody
     uint64_t written            # since the start
     uint64_t read
     uint64_t lost               # overwritten before anybody read them
     Transition entry[JOURNAL_SIZE]
 
-cdef inline void journal_own(Journal *j) noexcept nogil:
-    cdef uint64_t free = 0
-    while not word_swap(&j.word, &free, 1):
+cdef inline bint journal_own(Journal *j, uint64_t me) noexcept nogil:
+    """Become who writes or reads; False where somebody else stays at it."""
+    cdef uint64_t free
+    cdef int i
+    for i in range(JOURNAL_TRIES):
         free = 0
+        if word_swap(&j.word, &free, me):
+            return True
         zt_yield()
+    return False
 
 cdef inline void journal_free(Journal *j) noexcept nogil:
     word_store(&j.word, 0)
 
-cdef inline void journal_write(Journal *j, const Transition *t) noexcept nogil:
-    journal_own(j)
+cdef inline void journal_write(Journal *j, uint64_t me, const Transition *t) noexcept nogil:
+    if not journal_own(j, me):
+        word_add(&j.lost, 1)
+        return
     if j.written - j.read == JOURNAL_SIZE:
         j.read += 1
         j.lost += 1

@@ -60,7 +60,7 @@ ROW = _record(
     ("shares", _SHARES), ("tails", _TAILS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("unused", "u1"), ("app", "u2"), ("first_seen", "i8"),
-    ("since", "i8"), ("until", "i8"), ("below", "i8"), ("pin_until", "i8"), ("journal", "u8", 3),
+    ("since", "i8"), ("until", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),
     ("user", "u1", 72), ("name", "S64"),
 )
 """All that is remembered of a partner; the fields are explained in row.pxd."""

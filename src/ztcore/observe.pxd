@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
-from ztcore.atomic cimport word_add, zt_ctz, zt_unlikely
+from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_unlikely
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
 from ztcore.event cimport Event
@@ -228,7 +228,6 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
             learn_shares(header, row, now, row.loud == 0)
     row.last_seen = now
-    row.events += e.count
 
     at = decay_weight(now - row.reference)
     weight = at if e.timestamp == now else decay_weight(e.timestamp - row.reference)
@@ -264,4 +263,5 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
-
+    barrier()
+    row.events += e.count       # the last store: what tells, after a kill, that the event was applied

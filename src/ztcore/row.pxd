@@ -37,7 +37,7 @@ cdef enum:
 
 cdef struct Row:
     # -- line 0
-    uint64_t word               # owner | list of posted records | version
+    uint64_t word               # owner | list of posted records | version, see word.pxd
     uint64_t key                # 0: empty
     uint64_t decision           # packed, see action.pxd
     uint64_t bucket             # GCRA: theoretical arrival time, ns
@@ -102,6 +102,8 @@ cdef struct Row:
     int64_t until               # it expires at the latest, ns
     int64_t below               # the score has been below the level's fall line since, 0: it is not
     int64_t pin_until
-    uint64_t journal[3]         # what is being applied, for who takes over from a dead process
+    uint64_t todo               # posted records taken from the word, still to be applied
+    uint64_t candidate          # the word from which they are about to be taken
+    uint64_t applying           # the record at work, for who takes over from a dead process
     uint8_t user[72]            # state of the user's own signals
     char name[64]

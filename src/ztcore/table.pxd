@@ -1,6 +1,6 @@
 # The table of partners: one block of memory, fixed at the start, offsets instead of pointers.
 #
-#   header | bucket words | keys | sketch | active bits | journal | names | rows
+#   header | bucket words | keys | sketch | active bits | journal | names | rows | pending bits | records
 #
 # A bucket is eight rows and the cache line of their keys. A partner may live in either of two
 # buckets. Who is new gets a free row, or that of an idle stranger who called less often; nobody
@@ -13,13 +13,8 @@ from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
 from ztcore.names cimport Names
 from ztcore.policy cimport Policy
+from ztcore.pool cimport Record, SLOTS, Worker
 from ztcore.row cimport Row
-
-cdef extern from *:
-    """
-    #define ROW_OWNED (1ULL << 63)
-    """
-    const uint64_t ROW_OWNED    # in a row's word: somebody is its writer
 
 cdef enum:
     WAYS = 8
@@ -44,7 +39,10 @@ cdef enum:                      # counters that stats() shows
     COUNT_BAD_METHOD = 13
     COUNT_LONG_NAMES = 14
     COUNT_HASHED_APPS = 15
-    COUNTERS_ALL = 16
+    COUNT_DROPPED = 16          # events for a row somebody was at work on, when no record was free
+    COUNT_TAKEOVERS = 17        # rows of dead processes that were put in order
+    COUNT_LOST = 18             # events that dead processes had begun to post
+    COUNTERS_ALL = 19
 
 cdef struct App:
     uint64_t key
@@ -66,13 +64,17 @@ cdef struct Header:
     uint64_t journal_at
     uint64_t names_at
     uint64_t rows_at
+    uint64_t slots              # processes that may be attached, 0: private memory
+    uint64_t pending_at
+    uint64_t records_at
     uint64_t sketch_added
     uint64_t occupied
     int64_t clock               # newest event time of any partner, ns
     uint64_t counter[COUNTERS_ALL]
     Policy policy
     Fleet fleet
-    uint64_t apps_word          # 1: being written
+    Worker worker[SLOTS]
+    uint64_t apps_word          # the tag of who writes the list, 0: nobody
     uint64_t apps
     App app[APPS]
 
@@ -85,6 +87,12 @@ cdef struct Table:              # where one process sees the block
     Journal *journal
     Names *names
     Row *rows
+    uint64_t *pending
+    Record *records             # of all processes
+    Record *pool                # its own
+    Worker *worker
+    uint64_t me                 # its tag in a row's word
+    bint shared
 
 cdef inline uint64_t table_bucket(const Table *t, uint64_t key) noexcept nogil:
     """The first of a key's two buckets: the high bits of key times buckets, without a division."""
@@ -118,3 +126,10 @@ cdef inline void active_set(const Table *t, const Row *row, bint on) noexcept no
         wanted = seen | bit if on else seen & ~bit
         if wanted == seen or word_swap(&t.active[i >> 6], &seen, wanted):
             return
+
+cdef inline void pending_set(const Table *t, const Row *row) noexcept nogil:
+    """Mark a row that is left with posted records in its list."""
+    cdef uint64_t i = row_index(t, row), bit = <uint64_t>1 << (i & 63)
+    cdef uint64_t seen = word_peek(&t.pending[i >> 6])
+    while not seen & bit and not word_swap(&t.pending[i >> 6], &seen, seen | bit):
+        pass

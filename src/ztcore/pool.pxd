@@ -1,0 +1,42 @@
+# What attached processes share beside rows: a slot for each, and in it the records that it posts to
+# rows somebody else is at work on. Only its own process fills a record; who owns the row frees it.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from ztcore.atomic cimport word_add, word_peek, word_swap
+from ztcore.event cimport Event
+
+cdef enum:
+    SLOTS = 64                  # processes that may be attached at once
+    RECORDS = 4096              # of each: as many events may wait
+
+cdef enum:                      # of a record
+    RECORD_FREE = 0
+    RECORD_PREPARED = 1         # being filled
+    RECORD_POSTED = 2           # in, or about to get into, a row's list
+
+cdef struct Record:
+    Event event
+    uint64_t state
+    uint64_t generation         # how often it was filled
+    uint64_t next               # in the list, 0: the last
+
+cdef struct Worker:             # an attached process
+    uint64_t pid                # 0: the slot is free
+    uint64_t attached           # ns since the epoch
+    uint64_t cursor             # where it looks for a free record
+    uint64_t posted
+    uint64_t dropped            # events for which there was no record
+    uint64_t takeovers          # rows of dead processes it put in order
+    uint64_t unused[2]
+
+cdef inline uint64_t record_take(Worker *worker, Record *pool) noexcept nogil:
+    """A free record of the process's own, prepared: 1 + its place in the pool. 0: of the next sixteen none is."""
+    cdef uint64_t at, state
+    cdef int i
+    for i in range(16):
+        at = word_add(&worker.cursor, 1) % RECORDS
+        state = RECORD_FREE
+        if word_peek(&pool[at].state) == RECORD_FREE and word_swap(&pool[at].state, &state, RECORD_PREPARED):
+            return at + 1
+    return 0
