@@ -37,6 +37,7 @@ cdef struct Log:                # all of a parser that is used without the GIL
     bint show
     double unit                 # ms for 1 of the last field, 0: only seconds with a point
     Names *learner              # NULL: nobody's names are learned
+    uint64_t me                 # the engine's tag
     uint32_t call
     bint inside                 # of a line that is too long
     uint64_t line               # lines begun since the start of the file

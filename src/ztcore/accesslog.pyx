@@ -125,7 +125,7 @@ cdef inline void learn_names(Log *log, const Path *path, const unsigned char *s,
     if settled[0] == e.endpoint and pair & 63 or met[0] == pair:
         return
     met[0] = pair
-    if names_learn(log.learner, &log.key, path, s, n, e.method, e.partner):
+    if names_learn(log.learner, log.me, &log.key, path, s, n, e.method, e.partner):
         settled[0] = e.endpoint
 
 
@@ -259,6 +259,7 @@ cdef class AccessLogParser:
                 raise ValueError("engine has another hash_key")
             self.engine = engine
             self.log.learner = engine.table.names
+            self.log.me = engine.table.me
 
     def __dealloc__(self):
         if self.log != NULL:

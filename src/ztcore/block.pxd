@@ -21,6 +21,7 @@ cdef inline void block_plan(Header *h, uint64_t capacity, uint64_t segments, uin
     if h.buckets < 2:
         h.buckets = 2
     h.rows = h.buckets * WAYS
+    h.capacity = capacity
     h.sketch_size = 1024
     while h.sketch_size * 2 <= capacity:
         h.sketch_size *= 2

@@ -46,7 +46,7 @@ cdef class Engine(Core):
 
     cdef dict _settings
 
-    def __init__(self, capacity=65536, hash_key=None, huge_pages=False, **settings):
+    def __init__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, **settings):
         self._settings = dict(_POLICY)
         self.configure(**settings)
 
@@ -317,7 +317,7 @@ cdef class Engine(Core):
         cdef Text text
         for segment in segments:
             alive = text_of(segment, "segment", &text)
-            names_know(self.table.names, &self.key, text.data, text.size)
+            names_know(self.table.names, self.table.me, &self.key, text.data, text.size)
 
     def stats(self):
         """Counts since the start, by name."""

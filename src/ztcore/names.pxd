@@ -21,6 +21,7 @@ from ztcore.ids cimport BYTE_DIGIT, BYTE_LETTER, byte_class
 from ztcore.nameplace cimport (Candidate, NAMED_SEGMENTS, NAME_WAYS, Named, WORD_LENGTH, Word, candidate_place,
                                endpoint_place, partner_bit, partner_mark, word_place)
 from ztcore.paths cimport PATH_LONG, PLACEHOLDER, Path, SLASH, Scan, TEMPLATE_SIZE, template_write
+from ztcore.word cimport OWNER_MASK
 from ztcore.words cimport ordinary_words
 
 cdef enum:
@@ -30,7 +31,7 @@ cdef enum:
     READS_MOST = 64             # tries of a reader
 
 cdef struct Names:
-    uint64_t word               # odd: being written; its changes tell readers to look again
+    uint64_t word               # odd: being written by the tag in its upper bits; its changes tell readers to look again
     uint64_t buckets            # of words
     uint64_t listed             # the ordinary words are in
 
@@ -79,17 +80,24 @@ cdef inline Candidate *candidates_for(Names *n, uint64_t key) noexcept nogil:
 
 # -- one writer at a time, readers that look again ------------------------------------------------
 
-cdef inline bint names_own(Names *n) noexcept nogil:
-    """Become the writer; False where somebody is. Acquire: pairs with names_free()."""
+cdef inline bint names_own(Names *n, uint64_t me) noexcept nogil:
+    """Become the writer (`me`: a process's tag, see word.pxd); False where somebody is. Acquire: pairs with
+    names_free()."""
     cdef uint64_t word = word_load(&n.word)
-    if word & 1 or not word_swap(&n.word, &word, word + 1):
+    if word & 1 or not word_swap(&n.word, &word, me | (word + 1)):
         return False
     fence_release()             # readers see the odd word before anything that is written now
     return True
 
 cdef inline void names_free(Names *n) noexcept nogil:
     """Release: pairs with names_own() and with the word_load() of a reader."""
-    word_store(&n.word, n.word + 1)
+    word_store(&n.word, (n.word + 1) & ~OWNER_MASK)
+
+cdef inline void names_release(Names *n, uint64_t dead) noexcept nogil:
+    """The same for a writer that is no more."""
+    cdef uint64_t word = word_load(&n.word)
+    if word & 1 and word & OWNER_MASK == dead:
+        word_swap(&n.word, &word, (word + 1) & ~OWNER_MASK)
 
 # -- words ----------------------------------------------------------------------------------------
 
@@ -219,11 +227,11 @@ cdef inline void names_list(Names *n, const SipKey *key) noexcept nogil:
         words_know(n, key, word, size)
         word += size + (word[size] == 32)
 
-cdef inline bint names_know(Names *n, const SipKey *key, const unsigned char *s, size_t size) noexcept nogil:
+cdef inline bint names_know(Names *n, uint64_t me, const SipKey *key, const unsigned char *s, size_t size) noexcept nogil:
     """A segment, or a path of several, may be shown from now on. False where it is longer than
     WORD_LENGTH or of unusual bytes, or where there is no room."""
     cdef bint done
-    if not names_own(n):
+    if not names_own(n, me):
         return False
     names_list(n, key)
     done = words_know(n, key, s, size)
@@ -247,8 +255,8 @@ cdef inline Named *endpoint_take(Names *n, uint64_t key, uint32_t mark) noexcept
     bucket[place].first = mark
     return bucket + place
 
-cdef inline bint names_learn(Names *n, const SipKey *key, const Path *path, const unsigned char *s, size_t size,
-                             int method, uint64_t partner) noexcept nogil:
+cdef inline bint names_learn(Names *n, uint64_t me, const SipKey *key, const Path *path, const unsigned char *s,
+                             size_t size, int method, uint64_t partner) noexcept nogil:
     """A partner met an endpoint that is new to it. path: what path_parse() made of the bytes. True
     where there is nothing left to learn of this endpoint from other partners."""
     cdef unsigned char template[TEMPLATE_SIZE]
@@ -260,7 +268,7 @@ cdef inline bint names_learn(Names *n, const SipKey *key, const Path *path, cons
     cdef bint settled = True
     if path.flags & PATH_LONG:
         return True
-    if not names_own(n):
+    if not names_own(n, me):
         return False
     names_list(n, key)
     g.at = s

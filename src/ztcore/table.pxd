@@ -56,6 +56,11 @@ cdef struct Header:
     uint64_t size               # of the whole block, bytes
     uint64_t rows
     uint64_t buckets
+    uint64_t capacity           # up to here statefile.HEAD is the same
+    unsigned char hash_key[16]
+    unsigned char boot[16]      # when it was last attached to
+    uint64_t clean              # 1: all had detached, and the checksum holds
+    uint64_t checksum
     uint64_t bucket_words_at    # offsets from the header
     uint64_t keys_at
     uint64_t sketch_at

@@ -16,6 +16,7 @@ from ztcore.paths cimport method_index as index_of_method
 
 cdef enum:
     NAME_MOST = 4096
+    ME = 0                      # nobody else is at these names
 
 
 cdef SipKey _key(bytes key) except *:
@@ -108,12 +109,12 @@ cdef class NameTable:
         """A partner meets an endpoint. Returns (the endpoint's key, whether all is learned)."""
         cdef Path path
         path_parse(&self.key, text, len(text), method, False, &path)
-        settled = names_learn(self.names, &self.key, &path, text, len(text), method, partner)
+        settled = names_learn(self.names, ME, &self.key, &path, text, len(text), method, partner)
         return path.endpoint, settled
 
     def know(self, bytes segment):
         """May a segment be shown from now on?"""
-        return names_know(self.names, &self.key, segment, len(segment))
+        return names_know(self.names, ME, &self.key, segment, len(segment))
 
     def text(self, uint64_t endpoint, size_t size=512):
         """What an endpoint is called, in at most so many bytes (4096)."""

@@ -1,0 +1,102 @@
+# A thread of each attached process that never takes the GIL: every ten milliseconds it puts in order
+# what dead processes left, and takes in what was left posted in rows nobody is at work on.
+
+from libc.stdint cimport uint64_t
+
+from ztcore.atomic cimport word_add, word_load, word_peek, word_store, word_swap, zt_nap
+from ztcore.names cimport names_release
+from ztcore.own cimport row_drain, row_take, row_try
+from ztcore.pool cimport RECORD_FREE, RECORD_PREPARED, RECORDS, Record, Worker
+from ztcore.row cimport Row
+from ztcore.table cimport COUNT_LOST, Table
+from ztcore.word cimport OWNER_MASK, OWNER_SHIFT, word_head, word_owner
+
+cdef extern from "liveness.h" nogil:
+    const int ZT_LIVENESS
+    ctypedef unsigned long pthread_t
+    bint slot_lock(int fd, long slot) noexcept
+    void slot_unlock(int fd, long slot) noexcept
+    void fork_watch(int fd) noexcept
+    void fork_unwatch(int fd) noexcept
+    bint thread_start(pthread_t *thread, void *(*run)(void *) noexcept nogil, void *arg) noexcept
+    void thread_join(pthread_t thread) noexcept
+
+cdef enum:
+    NAPS = 100                  # of a tenth of a millisecond between two sweeps
+
+cdef struct Janitor:
+    Table table
+    int lock
+    uint64_t slot
+    uint64_t stop               # 1: it is to end
+    bint running
+    pthread_t thread
+
+cdef inline void tag_clear(uint64_t *word, uint64_t tag) noexcept nogil:
+    """Take a dead process's tag out of a word that says who is at work."""
+    cdef uint64_t seen = tag
+    word_swap(word, &seen, 0)
+
+cdef inline void janitor_reap(const Table *t, uint64_t slot) noexcept nogil:
+    """Put in order what a process left that is no more. The caller holds the slot's lock, so that no
+    other process can come by this slot meanwhile."""
+    cdef uint64_t tag = (slot + 1) << OWNER_SHIFT, i, state
+    cdef Record *record
+    for i in range(t.header.rows):
+        if word_owner(word_peek(&t.rows[i].word)) == tag:
+            row_take(t, &t.rows[i], tag)
+    for i in range(t.header.buckets):
+        if word_peek(&t.bucket_words[i]) == tag:
+            tag_clear(&t.bucket_words[i], tag)
+    tag_clear(&t.journal.word, tag)
+    tag_clear(&t.header.apps_word, tag)
+    names_release(t.names, tag)
+    for i in range(RECORDS):
+        record = t.records + slot * RECORDS + i
+        if word_load(&record.state) == RECORD_PREPARED:
+            word_add(&t.header.counter[COUNT_LOST], record.event.count)
+            word_store(&record.state, RECORD_FREE)
+    word_store(&t.header.worker[slot].pid, 0)
+
+cdef inline void janitor_adopt(const Table *t) noexcept nogil:
+    """Take in what was left in the lists of rows that nobody owns."""
+    cdef uint64_t i, bits, bit
+    cdef Row *row
+    for i in range((t.header.rows + 63) // 64):
+        bits = word_peek(&t.pending[i])
+        if bits == 0 or not word_swap(&t.pending[i], &bits, 0):
+            continue            # whoever leaves a list after this marks it anew
+        for bit in range(64):
+            row = t.rows + i * 64 + bit
+            if bits >> bit & 1 and word_head(word_peek(&row.word)) and row_try(t, row):
+                row_drain(t, row)
+
+cdef inline void janitor_sweep(const Table *t, int lock, uint64_t own) noexcept nogil:
+    cdef uint64_t slot
+    for slot in range(t.header.slots):
+        if slot != own and word_peek(&t.header.worker[slot].pid) and slot_lock(lock, slot):
+            if word_peek(&t.header.worker[slot].pid):
+                janitor_reap(t, slot)
+            slot_unlock(lock, slot)
+    janitor_adopt(t)
+
+cdef inline void *janitor_run(void *arg) noexcept nogil:
+    cdef Janitor *j = <Janitor *>arg
+    cdef int i
+    while not word_peek(&j.stop):
+        janitor_sweep(&j.table, j.lock, j.slot)
+        for i in range(NAPS):
+            if word_peek(&j.stop):
+                break
+            zt_nap()
+    return NULL
+
+cdef inline void private_forked(const Table *t) noexcept nogil:
+    """Private memory after a fork: of the parent's threads none is here any more."""
+    cdef uint64_t i
+    for i in range(t.header.buckets):
+        if t.bucket_words[i]:
+            t.bucket_words[i] = 0
+    t.journal.word = 0
+    t.header.apps_word = 0
+    names_release(t.names, t.names.word & OWNER_MASK)
