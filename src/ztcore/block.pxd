@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from ztcore.journal cimport Journal
 from ztcore.names cimport Names, names_bytes, names_init
-from ztcore.pool cimport RECORDS, Record
+from ztcore.pool cimport RECORDS, SPILLS, Record, Spill
 from ztcore.row cimport Row
 from ztcore.table cimport Header, LAYOUT_VERSION, Table, WAYS
 from ztcore.word cimport OWNER_SHIFT
@@ -44,7 +44,9 @@ cdef inline void block_plan(Header *h, uint64_t capacity, uint64_t segments, uin
     h.pending_at = at
     at = align_up(at + (h.rows + 63) // 64 * 8 if slots else at, 64)
     h.records_at = at
-    h.size = align_up(at + slots * RECORDS * sizeof(Record), 4096)
+    at = align_up(at + slots * RECORDS * sizeof(Record), 64)
+    h.spills_at = at
+    h.size = align_up(at + slots * SPILLS * sizeof(Spill), 4096)
 
 cdef inline void block_init(Header *h, const Header *plan, uint64_t segments) noexcept nogil:
     """Write the header into zeroed memory of plan.size bytes."""
@@ -63,6 +65,7 @@ cdef inline void block_attach(Table *t, Header *h, uint64_t slot) noexcept nogil
     t.pending = <uint64_t *>(base + h.pending_at)
     t.records = <Record *>(base + h.records_at)
     t.pool = t.records + slot * RECORDS if t.shared else t.records
+    t.spills = <Spill *>(base + h.spills_at) + (slot * SPILLS if t.shared else 0)
     t.worker = &h.worker[slot if t.shared else 0]
     t.header = h
     t.bucket_words = <uint64_t *>(base + h.bucket_words_at)

@@ -35,8 +35,8 @@ from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_clear, identity_endpoint,
                               identity_endpoints, identity_forget_partners, identity_keep_app, identity_keep_endpoint,
                               identity_keep_partner, identity_partner, identity_partners)
-from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, private_forked,
-                             thread_join, thread_start)
+from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, janitor_spill,
+                             private_forked, thread_join, thread_start)
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
@@ -242,12 +242,14 @@ cdef class Core:
         self.end_janitor()
         with nogil:
             janitor_adopt(&self.table)
+            janitor_spill(&self.table)
         last = not statefile.others(self.lock, self.slot)
         word_store(&self.table.worker.pid, 0)
         if last:
             self.table.header.checksum = statefile.checksum_of(self.block)
             word_store(&self.table.header.clean, 1)
             self.block.flush()
+        self.table.me = NOBODY          # the slot is somebody else's from now on
         fork_unwatch(self.lock)
         os.close(self.lock)
         self.lock = -1

@@ -7,7 +7,8 @@ from ztcore.reason import Reason
 
 class Engine(Core):
     def __init__(
-        self, capacity: int = 65536, hash_key: bytes | None = None, huge_pages: bool = False, **settings: Any
+        self, capacity: int = 65536, hash_key: bytes | None = None, huge_pages: bool = False, state: str | None = None,
+        **settings: Any,
     ) -> None: ...
     def configure(self, **settings: Any) -> None: ...
     @property

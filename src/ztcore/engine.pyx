@@ -5,6 +5,8 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from ztcore.inspect import COUNTERS
+
 from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
@@ -22,10 +24,6 @@ from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
 from ztcore.verdict cimport Why
 from ztcore.table cimport COUNTERS_ALL, Table
-
-_COUNTERS = ("events_gone", "late", "turned_away", "admitted", "evicted", "rewound", "bad_timestamp",
-             "bad_status", "bad_latency_ms", "bad_request_bytes", "bad_response_bytes", "bad_count",
-             "bad_partner", "bad_method", "long_names", "hashed_apps", "dropped", "takeovers", "lost")
 
 _POLICY = {
     "shadow": True, "auto_throttle": True, "kill_switch": False,
@@ -330,7 +328,7 @@ cdef class Engine(Core):
                  "memory_bytes": t.header.size, "transitions": t.journal.written,
                  "transitions_lost": t.journal.lost}
         for i in range(1, COUNTERS_ALL):
-            found[_COUNTERS[i]] = t.header.counter[i]
+            found[COUNTERS[i]] = t.header.counter[i]
         return found
 
     @property

@@ -4,11 +4,16 @@
 from libc.stdint cimport uint64_t
 
 from ztcore.atomic cimport word_add, word_load, word_peek, word_store, word_swap, zt_nap
+from ztcore.clean cimport timestamp_clean
+from ztcore.event cimport Event
 from ztcore.names cimport names_release
-from ztcore.own cimport row_drain, row_take, row_try
-from ztcore.pool cimport RECORD_FREE, RECORD_PREPARED, RECORDS, Record, Worker
+from ztcore.observe cimport observe
+from ztcore.own cimport row_drain, row_leave, row_take, row_try
+from ztcore.pool cimport (RECORD_FREE, RECORD_PREPARED, RECORDS, SPILL_BUSY, SPILL_FREE, SPILL_FULL, SPILLS, Record,
+                          Spill)
 from ztcore.row cimport Row
-from ztcore.table cimport COUNT_LOST, Table
+from ztcore.table cimport COUNT_EVENTS_GONE, COUNT_LOST, Table, table_find
+from ztcore.verdict cimport Verdict
 from ztcore.word cimport OWNER_MASK, OWNER_SHIFT, word_head, word_owner
 
 cdef extern from "liveness.h" nogil:
@@ -41,6 +46,8 @@ cdef inline void janitor_reap(const Table *t, uint64_t slot) noexcept nogil:
     """Put in order what a process left that is no more. The caller holds the slot's lock, so that no
     other process can come by this slot meanwhile."""
     cdef uint64_t tag = (slot + 1) << OWNER_SHIFT, i, state
+    cdef Spill *spills = <Spill *>(<char *>t.header + t.header.spills_at) + slot * SPILLS
+    cdef Spill *spill
     cdef Record *record
     for i in range(t.header.rows):
         if word_owner(word_peek(&t.rows[i].word)) == tag:
@@ -56,6 +63,11 @@ cdef inline void janitor_reap(const Table *t, uint64_t slot) noexcept nogil:
         if word_load(&record.state) == RECORD_PREPARED:
             word_add(&t.header.counter[COUNT_LOST], record.event.count)
             word_store(&record.state, RECORD_FREE)
+    for i in range(SPILLS):
+        spill = spills + i
+        if word_load(&spill.state):
+            word_add(&t.header.counter[COUNT_LOST], spill.event.count)
+            word_store(&spill.state, SPILL_FREE)
     word_store(&t.header.worker[slot].pid, 0)
 
 cdef inline void janitor_adopt(const Table *t) noexcept nogil:
@@ -71,6 +83,33 @@ cdef inline void janitor_adopt(const Table *t) noexcept nogil:
             if bits >> bit & 1 and word_head(word_peek(&row.word)) and row_try(t, row):
                 row_drain(t, row)
 
+cdef inline void janitor_spill(const Table *t) noexcept nogil:
+    """Take in what was coalesced, where the row is free by now."""
+    cdef uint64_t state
+    cdef Spill *spill
+    cdef Row *row
+    cdef Event e
+    cdef Verdict v
+    cdef int i
+    for i in range(SPILLS):
+        spill = &t.spills[i]
+        state = SPILL_FULL
+        if word_peek(&spill.state) != SPILL_FULL or not word_swap(&spill.state, &state, SPILL_BUSY):
+            continue
+        row = table_find(t, spill.event.partner)
+        if row != NULL and not row_try(t, row):
+            word_store(&spill.state, SPILL_FULL)
+            continue
+        e = spill.event
+        if row != NULL and row.key == e.partner:
+            e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+            observe(t, row, &e, &v)
+        else:
+            word_add(&t.header.counter[COUNT_EVENTS_GONE], e.count)
+        word_store(&spill.state, SPILL_FREE)
+        if row != NULL:
+            row_leave(t, row)
+
 cdef inline void janitor_sweep(const Table *t, int lock, uint64_t own) noexcept nogil:
     cdef uint64_t slot
     for slot in range(t.header.slots):
@@ -79,6 +118,7 @@ cdef inline void janitor_sweep(const Table *t, int lock, uint64_t own) noexcept 
                 janitor_reap(t, slot)
             slot_unlock(lock, slot)
     janitor_adopt(t)
+    janitor_spill(t)
 
 cdef inline void *janitor_run(void *arg) noexcept nogil:
     cdef Janitor *j = <Janitor *>arg

@@ -18,7 +18,7 @@ from ztcore.clean cimport timestamp_clean
 from ztcore.event cimport Event
 from ztcore.observe cimport observe
 from ztcore.place cimport row_empty
-from ztcore.pool cimport RECORD_FREE, RECORD_POSTED, RECORDS, Record, record_take
+from ztcore.pool cimport RECORD_FREE, RECORD_POSTED, Record, record_take, spill_add
 from ztcore.row cimport NO_PIN, Row
 from ztcore.table cimport (COUNT_DROPPED, COUNT_EVENTS_GONE, COUNT_TAKEOVERS, Table, WAYS, active_set, pending_set, row_index,
                            table_bucket, table_look, table_other)
@@ -33,7 +33,8 @@ cdef enum:                      # what became of an event
 
 cdef enum:
     DRAIN_MOST = 64             # records applied before the row is left with the rest in its list
-    POST_TRIES = 64             # yields before an event for which there is no record is dropped
+    POST_TRIES = 64             # yields, and then naps, before an event for which there is no record is
+    POST_NAPS = 16              # coalesced with others: two or three milliseconds
 
 cdef extern from *:
     """
@@ -201,11 +202,16 @@ cdef inline int row_post(const Table *t, Row *row, const Event *e) noexcept nogi
             mine = record_take(t.worker, t.pool)
             if mine == 0:
                 tries += 1
-                if tries > POST_TRIES:
+                if tries > POST_TRIES + POST_NAPS:
+                    if spill_add(t.spills, e):
+                        return POSTED
                     word_add(&t.worker.dropped, e.count)
                     word_add(&t.header.counter[COUNT_DROPPED], e.count)
                     return DROPPED
-                zt_yield()
+                if tries <= POST_TRIES:
+                    zt_yield()
+                else:
+                    zt_nap()
                 continue
             record = t.pool + mine - 1
             mine += t.pool - t.records

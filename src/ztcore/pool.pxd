@@ -3,12 +3,20 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from ztcore.atomic cimport word_add, word_peek, word_swap
+from ztcore.atomic cimport word_add, word_peek, word_store, word_swap
 from ztcore.event cimport Event
 
 cdef enum:
     SLOTS = 64                  # processes that may be attached at once
     RECORDS = 4096              # of each: as many events may wait
+
+    SPILL_MOST = 500000         # events in one
+    SPILLS = 64                 # of each: partners for whom events may wait, coalesced, when records have run out
+
+cdef enum:                      # of a spill
+    SPILL_FREE = 0
+    SPILL_BUSY = 1
+    SPILL_FULL = 2
 
 cdef enum:                      # of a record
     RECORD_FREE = 0
@@ -20,6 +28,10 @@ cdef struct Record:
     uint64_t state
     uint64_t generation         # how often it was filled
     uint64_t next               # in the list, 0: the last
+
+cdef struct Spill:
+    Event event                 # the newest; its count is that of all
+    uint64_t state
 
 cdef struct Worker:             # an attached process
     uint64_t pid                # 0: the slot is free
@@ -40,3 +52,20 @@ cdef inline uint64_t record_take(Worker *worker, Record *pool) noexcept nogil:
         if word_peek(&pool[at].state) == RECORD_FREE and word_swap(&pool[at].state, &state, RECORD_PREPARED):
             return at + 1
     return 0
+
+cdef inline bint spill_add(Spill *spills, const Event *e) noexcept nogil:
+    """Keep the event with earlier ones of the same partner; False where another partner's are kept there."""
+    cdef Spill *spill = &spills[e.partner % SPILLS]
+    cdef uint64_t state = SPILL_FREE
+    cdef uint32_t before = 0
+    if not word_swap(&spill.state, &state, SPILL_BUSY):
+        if state != SPILL_FULL or not word_swap(&spill.state, &state, SPILL_BUSY):
+            return False
+        if spill.event.partner != e.partner or spill.event.count > SPILL_MOST:
+            word_store(&spill.state, SPILL_FULL)
+            return False
+        before = spill.event.count
+    spill.event = e[0]
+    spill.event.count += before
+    word_store(&spill.state, SPILL_FULL)
+    return True

@@ -16,6 +16,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 log = logging.getLogger("ztmon")
@@ -130,10 +131,8 @@ def _wait(fd: int, path: str) -> None:
 
 
 def _release(fd: int) -> None:
-    try:
+    with suppress(OSError):     # closed: the lock is gone with it
         _lock(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, 0)
-    except OSError:
-        pass                    # closed: the lock is gone with it
 
 
 def _take_slot(lock: int, path: str) -> int:

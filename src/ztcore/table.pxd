@@ -1,6 +1,6 @@
 # The table of partners: one block of memory, fixed at the start, offsets instead of pointers.
 #
-#   header | bucket words | keys | sketch | active bits | journal | names | rows | pending bits | records
+#   header | bucket words | keys | sketch | active bits | journal | names | rows | pending bits | records | spills
 #
 # A bucket is eight rows and the cache line of their keys. A partner may live in either of two
 # buckets. Who is new gets a free row, or that of an idle stranger who called less often; nobody
@@ -13,7 +13,7 @@ from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
 from ztcore.names cimport Names
 from ztcore.policy cimport Policy
-from ztcore.pool cimport Record, SLOTS, Worker
+from ztcore.pool cimport Record, SLOTS, Spill, Worker
 from ztcore.row cimport Row
 
 cdef enum:
@@ -72,6 +72,7 @@ cdef struct Header:
     uint64_t slots              # processes that may be attached, 0: private memory
     uint64_t pending_at
     uint64_t records_at
+    uint64_t spills_at
     uint64_t sketch_added
     uint64_t occupied
     int64_t clock               # newest event time of any partner, ns
@@ -95,6 +96,7 @@ cdef struct Table:              # where one process sees the block
     uint64_t *pending
     Record *records             # of all processes
     Record *pool                # its own
+    Spill *spills               # its own
     Worker *worker
     uint64_t me                 # its tag in a row's word
     bint shared

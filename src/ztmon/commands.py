@@ -1,6 +1,7 @@
 """Every command with its options and help. What a command does is in its own module."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -130,6 +131,10 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Let a few simulated partners call; every other minute one turns bad.")
     ] = False,
+    state: Annotated[
+        str, typer.Option(metavar="PATH", show_default="ZTMON_STATE, or memory of this process",
+                          help="Keep the partners in this file, which other processes may use at the same time.")
+    ] = "",
 ) -> None:
     """Take telemetry over HTTP, answer with decisions, and show the partners on a page.
 
@@ -142,9 +147,26 @@ def serve(
 
     try:
         config = Config.from_env()
+        if state:
+            config = replace(config, state=state)
     except ConfigError as error:
         raise _refuse("serve", error) from None
     raise typer.Exit(run(host, port, demo, config))
+
+
+@app.command()
+def state(
+    path: Annotated[str, typer.Argument(metavar="PATH", show_default=False, help="The state file.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Look at every row; exit code 1 where one is broken.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object.")] = False,
+) -> None:
+    """Say what is in a state file: workers attached, partners, what was taken over, dropped and lost.
+
+    It only looks, so that it can be used while the file is in use.
+    """
+    from ztmon.state import show
+
+    raise typer.Exit(show(path, verify, json))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Settings: what people decide. Checked once, when they are made."""
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +34,7 @@ _NAMES = (lambda x: isinstance(x, tuple) and all(isinstance(name, str) and name 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "capacity": _whole(1, 1 << 24),
     "hash_key": (lambda x: x is None or (isinstance(x, bytes) and len(x) == 16), "16 bytes, or 32 hexadecimal digits"),
+    "state": (lambda x: x is None or (isinstance(x, str) and x != "" and "\0" not in x), "the path of a file"),
     "huge_pages": _SWITCH,
     "shadow": _SWITCH,
     "auto_throttle": _SWITCH,
@@ -69,6 +71,10 @@ class Config:
 
     capacity: int = 65536
     """Partners remembered at once; memory for all of them is reserved at the start, 2 KiB each."""
+
+    state: str | None = None
+    """A file that other processes of this host attach to as well, so that all see one state; None: memory of
+    this process alone. Best on a tmpfs such as /dev/shm; on a disk it outlives a restart."""
 
     huge_pages: bool = False
     """Take all memory at the start, on huge pages: faster with a thousand partners and more."""
@@ -132,6 +138,8 @@ class Config:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        if isinstance(self.state, os.PathLike):
+            put(self, "state", os.fspath(self.state))
         if isinstance(self.hash_key, str):
             put(self, "hash_key", _hex(self.hash_key))
         for name in ("allow", "known_segments"):
@@ -147,7 +155,7 @@ class Config:
 
     def engine_settings(self) -> dict[str, Any]:
         """The settings that the engine takes, by its names."""
-        own = {"capacity", "hash_key", "huge_pages", "thresholds", "allow", "max_action", "known_segments", "clock"}
+        own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "clock"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return settings | {f"threshold_{f.name}": getattr(self.thresholds, f.name) for f in fields(Thresholds)}
 

@@ -11,7 +11,9 @@ from typing import Any, Self, TypeVar
 
 from ztcore.engine import Engine
 from ztcore.levels import CAUSES, SIGNALS, Action
+from ztcore.statefile import StateError
 from ztmon.config import Config
+from ztmon.errors import ConfigError
 from ztmon.hooks import Alert, Anomaly, Change, Dispatcher, Response, Throttled
 from ztmon.profile import Profile, partner_name, read_profile
 
@@ -26,6 +28,7 @@ class Monitor(Engine):
     """Watches partners, scores their every call, and says what to do.
 
     config: a Config; None: the defaults. Everything is kept in memory and nothing is written.
+    With config.state it is kept in a file that other processes attach to as well; close() leaves it.
     observe() and check() are the engine's own: no Python stands between the caller and the core.
     Usable from any thread.
     """
@@ -35,7 +38,10 @@ class Monitor(Engine):
             config = Config()
         if not isinstance(config, Config):
             raise TypeError(f"config must be ztmon.Config, not {type(config).__name__}")
-        return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages)
+        try:
+            return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages, config.state)
+        except StateError as error:
+            raise ConfigError(f"state: {error}") from error
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
@@ -184,6 +190,7 @@ class Monitor(Engine):
     def close(self) -> None:
         """Tell the hooks what is left and stop their thread. May be called twice."""
         self._hooks.close()
+        self.detach()
 
     def __enter__(self) -> Self:
         return self

@@ -33,7 +33,8 @@ def config_of(options: Options) -> Config:
              if (value := getattr(options, name)) is not None}
     levels = {level: value for level in ("alert", "throttle", "quarantine", "block")
               if (value := getattr(options, f"threshold_{level}")) is not None}
-    return replace(config, clock="events", hash_key=config.hash_key or KEY, shadow=False, auto_throttle=True, kill_switch=False,
+    return replace(config, clock="events", state=None, hash_key=config.hash_key or KEY,
+                   shadow=False, auto_throttle=True, kill_switch=False,
                    thresholds=replace(config.thresholds, **levels) if levels else config.thresholds, **given)
 
 

@@ -1,0 +1,6 @@
+from typing import Any
+
+COUNTERS: tuple[str, ...]
+VERSION: int
+
+def describe(block: Any) -> dict[str, Any]: ...
