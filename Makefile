@@ -3,6 +3,7 @@
 # make build     compile what changed of the native core
 # make bench     measure (takes minutes)
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
+# make stress    kill two hundred workers of a shared state; check the larger models (minutes)
 # make lint      ruff and mypy
 # make clean     remove what was built; make distclean: the virtual environment too
 #
@@ -14,7 +15,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench sanitize lint clean distclean
+.PHONY: run test build bench sanitize stress lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -38,6 +39,9 @@ sanitize: $(VENV)/stamp-test
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
 	$(PY) -m pytest -m "not whole_tree and not memory" -p no:cacheprovider --capture=sys
+
+stress: build $(VENV)/stamp-test
+	ZTMON_TEST_KILLS=200 ZTMON_TEST_MODELS=all $(PY) -m pytest tests/test_shared.py tests/test_model.py
 
 lint: $(VENV)/stamp-test
 	$(PY) -m ruff check .

@@ -106,7 +106,8 @@ def sound(fleet):
     found = read(fleet.state, verify=True)
     assert found["broken"] == []
     rows = fleet.engine.rows()
-    assert not (rows["todo"].any() or rows["candidate"].any() or rows["applying"].any())
+    for field in ("todo", "candidate", "applying"):
+        assert not rows[field].any()
     return found
 
 

@@ -1,4 +1,4 @@
-"""The door to the native core: memory, and the calls that happen for every request.
+"""The door to the native core: the calls that happen for every request.
 
     observe -> Event -> row of the table -> learning, signals, verdict, level -> Decision
 
@@ -10,24 +10,18 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.time cimport time as wall_clock
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
-
-import mmap
-import os
-import weakref
+from libc.string cimport memcpy
 
 import numpy as np
 
-from ztcore import statefile
 from ztcore.layout import EVENT
 
 from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
                             decision_score, enforced)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport word_add, word_load, word_peek, word_store, zt_likely, zt_prefetch, zt_unlikely
+from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
-from ztcore.block cimport block_attach, block_init, block_plan
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
@@ -35,16 +29,14 @@ from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_clear, identity_endpoint,
                               identity_endpoints, identity_forget_partners, identity_keep_app, identity_keep_endpoint,
                               identity_keep_partner, identity_partner, identity_partners)
-from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, janitor_spill,
-                             private_forked, thread_join, thread_start)
-from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
+from ztcore.keys cimport app_hash, app_key, partner_key, source_key
+from ztcore.memory cimport Memory
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
-from ztcore.pool cimport SLOTS
 from ztcore.row cimport Row
-from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Header, LAYOUT_VERSION, Table, table_find
+from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, table_find
 from ztcore.throttle cimport throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
@@ -52,54 +44,11 @@ from ztcore.times cimport SECOND_NS
 cdef extern from "Python.h":
     object PyUnicode_FromObject(object text)
 
-cdef extern from "<unistd.h>" nogil:
-    int getpid()
-    int close(int fd)
-
-cdef enum:
-    SEGMENTS = 4096             # path segments whose text may be kept
-
-cdef extern from *:
-    """
-    #define NOBODY (1023ULL << 54)      /* a tag that no slot has */
-    """
-    const uint64_t NOBODY
-
-_cores = weakref.WeakSet()
-
-
-def _forked():
-    for core in list(_cores):
-        core.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
 cdef str _DEFAULT = "default"
 cdef str _GET = "GET"
 
 cdef inline int64_t clock_now() noexcept:
     return <int64_t>(wall_clock() * 1e9)
-
-
-POPULATE_WRITE = 23                 # MADV_POPULATE_WRITE, Linux 5.14
-
-
-def anonymous(size, huge):
-    """Zeroed memory of this process. huge: on huge pages where the system has them, all of it taken
-    now, so that no first event waits for a page."""
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size)
-    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if huge:
-        for advice in (getattr(mmap, "MADV_HUGEPAGE", None), POPULATE_WRITE):
-            try:
-                if advice is not None:
-                    block.madvise(advice)
-            except OSError:
-                pass                # not on this kernel; only slower
-    return block
 
 
 cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bint take):
@@ -129,144 +78,10 @@ cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bi
     return d
 
 
-cdef class Core:
-    """A fixed-size table of partners and all that is known of them.
-
-    capacity: how many partners are remembered at once (1..16,777,216); memory is reserved for all
-    of them and used as they come. hash_key: 16 bytes that key every hash; None draws one. huge_pages:
-    take all memory at the start, on huge pages: a tenth faster with a thousand partners and more.
-    state: a file that other processes attach to as well; None: memory of this process alone. Raises
-    ValueError for what is out of range, MemoryError where there is not enough memory, StateError where the
-    file cannot be used.
-    """
-
-    def __cinit__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, **settings):
-        if not isinstance(capacity, int) or not 1 <= capacity <= 1 << 24:
-            raise ValueError(f"capacity is {capacity!r}; allowed is a whole number from 1 to {1 << 24}")
-        if hash_key is not None and (not isinstance(hash_key, bytes) or len(hash_key) != 16):
-            raise ValueError("hash_key must be 16 bytes")
-        self.capacity = capacity
-        self.state = None if state is None else os.fspath(state)
-        self.lock = -1
-        if state is None:
-            self.take_memory(hash_key, huge_pages)
-        else:
-            self.attach(hash_key)
-        _cores.add(self)
-
-    cdef int take_memory(self, object hash_key, bint huge_pages) except -1:
-        """Private memory."""
-        cdef Header plan
-        memset(&plan, 0, sizeof(plan))
-        block_plan(&plan, self.capacity, SEGMENTS, 0)
-        try:
-            self.block = anonymous(plan.size, huge_pages)
-        except OSError as error:
-            raise MemoryError(f"{plan.size:,} bytes for capacity={self.capacity:,}: {error}") from error
-        self.make(self.block, os.urandom(16) if hash_key is None else hash_key, 0)
-        self.settle_in(0)
-        return 0
-
-    cdef int attach(self, object hash_key) except -1:
-        """Memory that other processes have too."""
-        cdef Header plan
-        memset(&plan, 0, sizeof(plan))
-        block_plan(&plan, self.capacity, SEGMENTS, SLOTS)
-        wanted = statefile.Wanted(LAYOUT_VERSION, sizeof(Row), plan.size, self.capacity, hash_key)
-        key = os.urandom(16) if hash_key is None else hash_key
-        found = statefile.attach(self.state, wanted, lambda block: self.make(block, key, SLOTS))
-        self.block = found.block
-        self.lock = found.lock
-        self.settle_in(found.slot)
-        return 0
-
-    def make(self, block, bytes hash_key, uint64_t slots):
-        """Write the header into new memory."""
-        cdef Header plan
-        cdef unsigned char[::1] view = block
-        cdef Header *header = <Header *>&view[0]
-        memset(&plan, 0, sizeof(plan))
-        block_plan(&plan, self.capacity, SEGMENTS, slots)
-        block_init(header, &plan, SEGMENTS)
-        memcpy(header.hash_key, <const char *>hash_key, 16)
-
-    cdef int settle_in(self, uint64_t slot) except -1:
-        """Be the process of that slot: put in order what an earlier one left there, start the janitor."""
-        cdef unsigned char[::1] view = self.block
-        cdef Header *header = <Header *>&view[0]
-        cdef bytes boot
-        block_attach(&self.table, header, slot)
-        sip_key_load(&self.key, header.hash_key)
-        self.slot = slot
-        if not self.table.shared:
-            return 0
-        boot = statefile.boot_id()
-        memcpy(header.boot, <const char *>boot, 16)
-        header.clean = 0
-        with nogil:
-            if word_peek(&self.table.worker.pid):
-                janitor_reap(&self.table, slot)
-            word_store(&self.table.worker.pid, getpid())
-            fork_watch(self.lock)
-        self.table.worker.attached = clock_now()
-        self.janitor.table = self.table
-        self.janitor.lock = self.lock
-        self.janitor.slot = slot
-        self.janitor.stop = 0
-        self.janitor.running = thread_start(&self.janitor.thread, janitor_run, &self.janitor)
-        return 0
-
-    def forked(self):
-        """In a forked child: be a process of one's own."""
-        cdef uint64_t slot = (self.slot + 1) % 1000
-        self.janitor.running = False
-        if not self.table.shared:
-            block_attach(&self.table, self.table.header, slot)
-            self.slot = slot
-            private_forked(&self.table)
-            return
-        try:
-            self.lock, slot = statefile.attach_again(self.state)
-            self.settle_in(slot)
-        except statefile.StateError as error:
-            self.lock = -1
-            self.table.me = NOBODY
-            statefile.log.error("a forked process cannot attach to %s: %s", self.state, error)
-
-    def detach(self):
-        """Leave a shared state; the last one to do so marks the file as whole. This object must not be used
-        afterwards. Without a shared state nothing happens."""
-        cdef bint last
-        if self.lock < 0:
-            return
-        self.end_janitor()
-        with nogil:
-            janitor_adopt(&self.table)
-            janitor_spill(&self.table)
-        last = not statefile.others(self.lock, self.slot)
-        word_store(&self.table.worker.pid, 0)
-        if last:
-            self.table.header.checksum = statefile.checksum_of(self.block)
-            word_store(&self.table.header.clean, 1)
-            self.block.flush()
-        self.table.me = NOBODY          # the slot is somebody else's from now on
-        fork_unwatch(self.lock)
-        os.close(self.lock)
-        self.lock = -1
-
-    cdef void end_janitor(self) noexcept:
-        if self.janitor.running:
-            word_store(&self.janitor.stop, 1)
-            with nogil:
-                thread_join(self.janitor.thread)
-            self.janitor.running = False
+cdef class Core(Memory):
+    """A table of partners and what happens for every request. Made like a Memory."""
 
     def __dealloc__(self):
-        self.end_janitor()
-        if self.lock >= 0:
-            word_store(&self.table.worker.pid, 0)
-            fork_unwatch(self.lock)
-            close(self.lock)
         identity_clear(&self.identity)
 
     # -- who and where ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ztcore.own cimport row_drain, row_leave, row_take, row_try
 from ztcore.pool cimport (RECORD_FREE, RECORD_PREPARED, RECORDS, SPILL_BUSY, SPILL_FREE, SPILL_FULL, SPILLS, Record,
                           Spill)
 from ztcore.row cimport Row
-from ztcore.table cimport COUNT_EVENTS_GONE, COUNT_LOST, Table, table_find
+from ztcore.table cimport COUNT_EVENTS_GONE, COUNT_LOST, Table, pending_set, table_find
 from ztcore.verdict cimport Verdict
 from ztcore.word cimport OWNER_MASK, OWNER_SHIFT, word_head, word_owner
 
@@ -72,16 +72,23 @@ cdef inline void janitor_reap(const Table *t, uint64_t slot) noexcept nogil:
 
 cdef inline void janitor_adopt(const Table *t) noexcept nogil:
     """Take in what was left in the lists of rows that nobody owns."""
-    cdef uint64_t i, bits, bit
+    cdef uint64_t i, bits, bit, word
     cdef Row *row
     for i in range((t.header.rows + 63) // 64):
         bits = word_peek(&t.pending[i])
         if bits == 0 or not word_swap(&t.pending[i], &bits, 0):
-            continue            # whoever leaves a list after this marks it anew
+            continue
         for bit in range(64):
             row = t.rows + i * 64 + bit
-            if bits >> bit & 1 and word_head(word_peek(&row.word)) and row_try(t, row):
+            if not bits >> bit & 1:
+                continue
+            word = word_load(&row.word)
+            if word_owner(word) == 0 and word_head(word) == 0:
+                continue        # whoever leaves a list there from now on marks it anew
+            if row_try(t, row):
                 row_drain(t, row)
+            else:               # its owner may be about to leave it with a list, and has marked it already
+                pending_set(t, row)
 
 cdef inline void janitor_spill(const Table *t) noexcept nogil:
     """Take in what was coalesced, where the row is free by now."""
