@@ -29,7 +29,8 @@ build: $(VENV)/stamp-install
 bench: build $(VENV)/stamp-test
 	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-json=build/bench.json
 	$(PY) benchmarks/replay.py build/replay.json
-	$(PY) benchmarks/report.py build/bench.json build/replay.json
+	$(PY) benchmarks/shared.py build/shared.json
+	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json
 
 # The interpreter itself is not built with the sanitizer, so its runtime comes first by preload;
 # leaks are not looked for, for CPython keeps memory on purpose until it ends.

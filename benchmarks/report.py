@@ -54,12 +54,26 @@ REPLAY = """
 ## Replay of access logs
 
 Whole processes, start included, median of {runs}: `ztmon replay` of a combined log beside a Python `re` loop that only
-parses the same file. The log: {origin}. Allowed is a ratio of 0.77; of a short log, starting Python with numpy
-takes most of the time.
+parses the same file. The log: {origin}. Allowed is a ratio of 0.77; of a
+short log, starting Python with numpy takes most of the time.
 
 | lines | ztmon replay | Python re, parse only | ratio |
 |---|---|---|---|
 """
+
+SHARED = """
+## One state for several processes
+
+Single calls from Python in so many processes at once, on 2 cores; *spread*: 200 partners, *one*: all on the same one. Beside
+it what others do for the same purpose, on one key. The slowest call is that of three seconds in all processes together,
+whatever the scheduler did to it.
+
+| | processes | partners | ns a call | slowest call |
+|---|---|---|---|---|
+"""
+
+NAMED = {"private": "observe(), private memory", "shared": "observe(), shared", "lock": "a counter under multiprocessing.Lock",
+         "limits, memory": "limits, memory", "redis": "Redis INCR, unix socket", "limits, redis": "limits, Redis"}
 
 ALLOWED = {("template", 1_000): "4", ("keywords", 1_000): "4.6", ("raw", 1_000): "10", ("template", 100_000): "10",
            ("keywords", 100_000): "10.6"}
@@ -73,7 +87,7 @@ def cpu():
     return platform.machine()
 
 
-def page(found, replay):
+def page(found, replay, shared):
     """The text of docs/performance.md."""
     info = {tuple(b["group"].split()): b["extra_info"] for b in found["benchmarks"]}
     machine = found["machine_info"]
@@ -101,13 +115,22 @@ def page(found, replay):
         text += REPLAY.format(runs=replay["runs"], origin=origin)
         for size in replay["sizes"]:
             text += f"| {size['lines']:,} | {size['replay']:.2f} s | {size['regex']:.2f} s | {size['ratio']:.2f} |\n"
+    if shared:
+        text += SHARED
+        for x in shared:
+            slowest = f"{x['slowest_ms']:.1f} ms" if x["slowest_ms"] else ""
+            text += (f"| {NAMED[x['what']]} | {x['processes']} | {'spread' if x['spread'] else 'one'} | {x['ns']:,.0f} | "
+                     f"{slowest} |\n")
     return text
 
 
-def main(bench, replay=None):
-    found = json.loads(Path(bench).read_text())
-    extra = json.loads(Path(replay).read_text()) if replay and Path(replay).exists() else None
-    PAGE.write_text(page(found, extra))
+def read(path):
+    """A file of results, None where there is none."""
+    return json.loads(Path(path).read_text()) if Path(path).exists() else None
+
+
+def main(bench, replay, shared):
+    PAGE.write_text(page(read(bench), read(replay), read(shared)))
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

@@ -57,15 +57,18 @@ static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&
 #include <sched.h>
 #include <time.h>
 #define zt_yield() sched_yield()
-/* A tenth of a millisecond. */
-static inline void zt_nap(void)
+static inline void zt_sleep(long ns)
 {
-    struct timespec nap = {0, 100000};
-    nanosleep(&nap, 0);
+    struct timespec span = {0, ns};
+    nanosleep(&span, 0);
 }
+/* A tenth of a millisecond; ten milliseconds. */
+#define zt_nap() zt_sleep(100000L)
+#define zt_rest() zt_sleep(10000000L)
 #else
 #define zt_yield() ((void)0)
 #define zt_nap() ((void)0)
+#define zt_rest() ((void)0)
 #endif
 
 #endif

@@ -15,3 +15,4 @@ cdef extern from "atomic.h" nogil:
     int zt_ctz(unsigned int x) noexcept
     void zt_yield() noexcept
     void zt_nap() noexcept
+    void zt_rest() noexcept

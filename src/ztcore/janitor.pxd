@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint64_t
 
-from ztcore.atomic cimport word_add, word_load, word_peek, word_store, word_swap, zt_nap
+from ztcore.atomic cimport word_add, word_load, word_peek, word_store, word_swap, zt_rest
 from ztcore.clean cimport timestamp_clean
 from ztcore.event cimport Event
 from ztcore.names cimport names_release
@@ -25,9 +25,6 @@ cdef extern from "liveness.h" nogil:
     void fork_unwatch(int fd) noexcept
     bint thread_start(pthread_t *thread, void *(*run)(void *) noexcept nogil, void *arg) noexcept
     void thread_join(pthread_t thread) noexcept
-
-cdef enum:
-    NAPS = 100                  # of a tenth of a millisecond between two sweeps
 
 cdef struct Janitor:
     Table table
@@ -129,13 +126,9 @@ cdef inline void janitor_sweep(const Table *t, int lock, uint64_t own) noexcept 
 
 cdef inline void *janitor_run(void *arg) noexcept nogil:
     cdef Janitor *j = <Janitor *>arg
-    cdef int i
     while not word_peek(&j.stop):
         janitor_sweep(&j.table, j.lock, j.slot)
-        for i in range(NAPS):
-            if word_peek(&j.stop):
-                break
-            zt_nap()
+        zt_rest()
     return NULL
 
 cdef inline void private_forked(const Table *t) noexcept nogil:

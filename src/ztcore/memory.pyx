@@ -84,7 +84,7 @@ cdef class Memory:
         if hash_key is not None and (not isinstance(hash_key, bytes) or len(hash_key) != 16):
             raise ValueError("hash_key must be 16 bytes")
         self.capacity = capacity
-        self.state = None if state is None else os.fspath(state)
+        self.state = None if state is None else os.path.abspath(state)
         self.lock = -1
         if state is None:
             self.take_memory(hash_key, huge_pages)
