@@ -101,6 +101,15 @@ def test_a_new_partner_is_only_learned():
     assert monitor.profile("acme").learning
 
 
+def test_everything_is_new_to_a_new_partner():
+    """Fresh ids, endpoints, methods and addresses in the first hours are no evidence of anything."""
+    monitor = quiet()
+    for i in range(300):
+        decision = monitor.observe("acme", f"/api/thing-{i % 9}/{i * 977 % 1000}", method=("GET", "POST")[i % 2],
+                                   latency_ms=20.0, source=f"192.0.2.{i % 40}", timestamp=START + i * 20.0)
+        assert decision.score == 0.0
+
+
 def test_patterns_act_from_the_first_event():
     """A fresh name is no immunity for injections."""
     monitor = quiet(shadow=False)

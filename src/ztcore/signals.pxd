@@ -94,7 +94,7 @@ cdef inline uint32_t signals_hit(Row *row, const Event *e, const Sight *s) noexc
     cdef bint unfamiliar = not s.discovering and s.endpoint_hours < FAMILIAR_HOURS
     hits |= signal_client_error(e, unfamiliar)
     if s.discovering:
-        return hits
+        return hits & ~(<uint32_t>1 << NEW_IDS)
     hits |= (signal_new_endpoint(s) | signal_new_source(e, s) | signal_new_source_and_endpoint(e, s) |
              signal_destructive(row, e) | signal_unusual_hour(row, s))
     if unfamiliar:
