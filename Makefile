@@ -3,6 +3,7 @@
 # make build     compile what changed of the native core
 # make bench     measure (takes minutes)
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
+# make races     several workers' threads on one state under ThreadSanitizer (two minutes)
 # make stress    kill two hundred workers of a shared state; check the larger models (minutes)
 # make lint      ruff and mypy
 # make clean     remove what was built; make distclean: the virtual environment too
@@ -15,7 +16,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench sanitize stress lint clean distclean
+.PHONY: run test build bench sanitize races stress lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -35,11 +36,19 @@ bench: build $(VENV)/stamp-test
 # The interpreter itself is not built with the sanitizer, so its runtime comes first by preload;
 # leaks are not looked for, for CPython keeps memory on purpose until it ends.
 sanitize: $(VENV)/stamp-test
-	ZTMON_SANITIZE=1 $(PY) setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
+	ZTMON_SANITIZE=address $(PY) setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
 	$(PY) -m pytest -m "not whole_tree and not memory" -p no:cacheprovider --capture=sys
+
+# Its shadow memory wants the addresses where they were before kernels spread them: setarch -R.
+races: $(VENV)/stamp-test
+	ZTMON_SANITIZE=thread $(PY) setup.py -q build --build-lib build/races --build-temp build/races-temp
+	rm -rf build/races-state && mkdir build/races-state
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" PYTHONPATH=build/races \
+	TSAN_OPTIONS="exitcode=66 history_size=4 suppressions=tests/races.supp" \
+	setarch -R $(PY) tests/races.py build/races-state 60
 
 stress: build $(VENV)/stamp-test
 	ZTMON_TEST_KILLS=200 ZTMON_TEST_MODELS=all $(PY) -m pytest tests/test_shared.py tests/test_model.py

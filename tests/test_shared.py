@@ -253,3 +253,28 @@ def test_a_private_engine_is_two_after_a_fork():
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert engine.row("acme")["events"] == 1
+
+
+CYCLE = """
+import gc, sys
+from ztcore.engine import Engine
+
+class Own(Engine):
+    pass
+
+for name in sys.argv[1:]:
+    own = Own(100, state=name)
+    own.self = own
+    own.observe("acme", "/a")
+    if name != sys.argv[-1]:
+        del own
+        gc.collect()
+"""
+
+
+def test_an_engine_in_a_cycle_is_collected_whole(tmp_path):
+    """By the collector or at the end of the interpreter: its janitor ends before its memory does."""
+    states = [str(tmp_path / name) for name in ("collected", "at the end")]
+    subprocess.run([sys.executable, "-c", CYCLE, *states], check=True)
+    for state in states:
+        assert read(state, verify=True)["broken"] == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import struct
@@ -190,3 +191,23 @@ def test_the_command_on_what_is_no_state(tmp_path):
         assert done.returncode == 2
         assert said in done.stderr.decode()
         assert done.stderr.count(b"\n") == 1
+
+
+FULL = """
+import resource, sys
+from ztcore.engine import Engine
+from ztcore.statefile import StateError
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    Engine(1000, state=sys.argv[1])
+except StateError as error:
+    print(error)
+"""
+
+
+def test_no_room_for_a_new_state(tmp_path):
+    """Told at once, as an error that says how much was wanted; nothing is left behind."""
+    state = tmp_path / "state"
+    said = subprocess.run([sys.executable, "-c", FULL, state], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(rf"{state} cannot be made \([\d,]+ bytes\): file too large\n", said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.lock"]

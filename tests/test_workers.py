@@ -55,6 +55,7 @@ SERVERS = {
     "gunicorn": ["gunicorn", "-w", str(WORKERS), "-b", "127.0.0.1:0", "application:wsgi"],
     "gunicorn --preload": ["gunicorn", "--preload", "-w", str(WORKERS), "-b", "127.0.0.1:0", "application:wsgi"],
     "gunicorn with threads": ["gunicorn", "-w", str(WORKERS), "--threads", "4", "-b", "127.0.0.1:0", "application:wsgi"],
+    "gunicorn with gevent": ["gunicorn", "-k", "gevent", "-w", str(WORKERS), "-b", "127.0.0.1:0", "application:wsgi"],
     "uvicorn": ["uvicorn", "--workers", str(WORKERS), "--port", "0", "application:asgi"],
 }
 
@@ -126,3 +127,96 @@ def test_all_workers_see_one_partner(server):
     assert {status for status, _ in refused} == {403}
     assert ask("somebody-else", "/orders")[0] == 200
     watching.close()
+
+
+SPAWNED = """
+import multiprocessing
+import sys
+import ztmon
+
+
+def work(state, barrier):
+    monitor = ztmon.Monitor(ztmon.Config(state=state, capacity=1000))
+    barrier.wait({patience})
+    for _ in range(500):
+        monitor.observe("acme", "/orders")
+    monitor.close()
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(4)
+    mine = ztmon.Monitor(ztmon.Config(state=sys.argv[1], capacity=1000))
+    workers = [context.Process(target=work, args=(sys.argv[1], barrier)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print([worker.exitcode for worker in workers], mine.profile("acme").events)
+"""
+
+
+def run(folder, code, *arguments):
+    """What a script of its own says."""
+    script = folder / "script.py"
+    script.write_text(code)
+    said = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def test_spawned_processes(tmp_path):
+    """Processes that multiprocessing spawns attach to the state of the one that spawned them."""
+    assert run(tmp_path, SPAWNED.format(patience=PATIENCE), tmp_path / "state") == "[0, 0, 0, 0] 2000\n"
+
+
+INSIDE = """
+import asyncio
+import sys
+import ztmon
+
+
+async def client(monitor, name):
+    for i in range(500):
+        monitor.observe(name, "/orders")
+        monitor.observe("everybody", "/orders")
+        await asyncio.sleep(0)
+
+
+async def main(state):
+    monitor = ztmon.Monitor(ztmon.Config(state=state, capacity=1000))
+    loop = asyncio.get_running_loop()
+    aside = [loop.run_in_executor(None, lambda: [monitor.observe("everybody", "/orders") for _ in range(500)])
+             for _ in range(4)]
+    await asyncio.gather(*aside, *(client(monitor, f"client-{i}") for i in range(20)))
+    print(monitor.profile("everybody").events, {monitor.profile(f"client-{i}").events for i in range(20)})
+    monitor.close()
+
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_tasks_and_their_executor(tmp_path):
+    """Tasks of an event loop and the threads of its executor observe at once; every event counts."""
+    assert run(tmp_path, INSIDE, tmp_path / "state") == "12000 {500}\n"
+
+
+SUBINTERPRETER = """
+import ztcore.core
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+try:
+    failed = interpreters.run_string(interpreters.create(), "import ztmon")
+except interpreters.RunFailedError as error:
+    failed = error
+print(failed)
+"""
+
+
+def test_a_subinterpreter_is_refused(tmp_path):
+    """By an ImportError, before it could share what belongs to another interpreter; this one goes on."""
+    assert re.search("ImportError.*(interpreter|subinterpreters)", run(tmp_path, SUBINTERPRETER), re.S)

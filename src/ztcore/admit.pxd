@@ -7,7 +7,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.atomic cimport word_add, word_peek, word_store, word_swap, zt_yield
+from ztcore.atomic cimport byte_peek, byte_poke, time_peek, word_add, word_peek, word_store, word_swap, zt_yield
 from ztcore.event cimport Event
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try, row_wait
 from ztcore.place cimport row_clear, row_move
@@ -32,21 +32,28 @@ cdef inline uint32_t sketch_add(const Table *t, uint64_t key) noexcept nogil:
     cdef uint64_t mask = h.sketch_size - 1, i
     cdef uint8_t *a = &t.sketch[key & mask]
     cdef uint8_t *b = &t.sketch[(key >> 32) & mask]
-    cdef uint8_t low = a[0] if a[0] < b[0] else b[0]
+    cdef uint8_t one = byte_peek(a), two = byte_peek(b), low = one if one < two else two
     if low < 255:
-        if a[0] == low:
-            a[0] += 1
-        if b[0] == low and b != a:
-            b[0] += 1
-    h.sketch_added += 1
-    if h.sketch_added >= h.sketch_size * 8:
+        if one == low:
+            byte_poke(a, low + 1)
+        if two == low and b != a:
+            byte_poke(b, low + 1)
+    if word_add(&h.sketch_added, 1) + 1 == h.sketch_size * 8:
         for i in range(h.sketch_size):
-            t.sketch[i] >>= 1
-        h.sketch_added = 0
+            byte_poke(t.sketch + i, byte_peek(t.sketch + i) >> 1)
+        word_store(&h.sketch_added, 0)
     return low + 1
 
 cdef inline bint row_evictable(const Row *row) noexcept nogil:
+    """Of somebody else's row: as it may be a moment ago."""
     return row.level == 0 and row.pin_level == NO_PIN and not row.flags & ROW_KEEP
+
+cdef inline bint row_own_evictable(const Table *t, Row *row) noexcept nogil:
+    """Of an owned row; left again where a person or the score was faster."""
+    if row.key == 0 or row_evictable(row):
+        return True
+    row_leave(t, row)
+    return False
 
 cdef inline uint64_t row_worth(const Row *row, int64_t now) noexcept nogil:
     cdef int64_t idle = now - row.last_seen
@@ -56,7 +63,7 @@ cdef inline uint64_t row_worth(const Row *row, int64_t now) noexcept nogil:
 cdef inline Row *bucket_free(const Table *t, uint64_t bucket) noexcept nogil:
     cdef int i
     for i in range(WAYS):
-        if t.keys[bucket * WAYS + i] == 0:
+        if word_peek(&t.keys[bucket * WAYS + i]) == 0:
             return t.rows + bucket * WAYS + i
     return NULL
 
@@ -81,7 +88,7 @@ cdef inline Row *bucket_make_room(const Table *t, uint64_t bucket) noexcept nogi
     cdef uint64_t key, other
     cdef int i
     for i in range(WAYS):
-        key = t.keys[bucket * WAYS + i]
+        key = word_peek(&t.keys[bucket * WAYS + i])
         other = table_other(t, key) if table_bucket(t, key) == bucket else table_bucket(t, key)
         if key == 0 or other == bucket or bucket_free(t, other) == NULL or not tag_own(t, &t.bucket_words[other], 1):
             continue
@@ -113,7 +120,7 @@ cdef inline Row *bucket_victim(const Table *t, uint64_t first, uint64_t other, i
         frees[i] = 0
         for j in range(WAYS):
             row = t.rows + bucket * WAYS + j
-            if t.keys[bucket * WAYS + j] == 0:
+            if word_peek(&t.keys[bucket * WAYS + j]) == 0:
                 free[i] = row
                 frees[i] += 1
             elif row_evictable(row):
@@ -151,7 +158,7 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
         row = table_find(t, key)
         if row == NULL:
             row = bucket_victim(t, first, other, now, worth)
-            if row != NULL and row_try(t, row):
+            if row != NULL and row_try(t, row) and row_own_evictable(t, row):
                 if row.key:
                     row_clear(t, row)
                     word_add(&t.header.counter[COUNT_EVICTED], 1)
@@ -172,7 +179,7 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
 
 cdef inline int table_enter(const Table *t, const Event *e, const Name *name, Row **out) noexcept nogil:
     """Enter the row of the event's partner, who gets one if there is one to be had."""
-    cdef int64_t now = e.timestamp if e.timestamp > 0 else t.header.clock
+    cdef int64_t now = e.timestamp if e.timestamp > 0 else time_peek(&t.header.clock)
     cdef Row *row
     cdef int i, what
     for i in range(8):

@@ -10,6 +10,11 @@
 static inline uint64_t word_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 /* Relaxed: for counters and hints whose order against other memory does not matter. */
 static inline uint64_t word_peek(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+/* The same for a counter of one byte and for a time. */
+static inline uint8_t byte_peek(const uint8_t *byte) { return __atomic_load_n(byte, __ATOMIC_RELAXED); }
+static inline void byte_poke(uint8_t *byte, uint8_t value) { __atomic_store_n(byte, value, __ATOMIC_RELAXED); }
+static inline int64_t time_peek(const int64_t *time) { return __atomic_load_n(time, __ATOMIC_RELAXED); }
+static inline void time_poke(int64_t *time, int64_t value) { __atomic_store_n(time, value, __ATOMIC_RELAXED); }
 /* Release: pairs with word_load and with the acquire of word_swap. */
 static inline void word_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 /* Compare-and-swap, acquire and release on success; *expected is refreshed on failure. */
@@ -32,6 +37,10 @@ static inline void barrier(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 #include <intrin.h>
 static __forceinline uint64_t word_load(const uint64_t *word) { uint64_t v = *(volatile const uint64_t *)word; _ReadWriteBarrier(); return v; }
 static __forceinline uint64_t word_peek(const uint64_t *word) { return *(volatile const uint64_t *)word; }
+static __forceinline uint8_t byte_peek(const uint8_t *byte) { return *(volatile const uint8_t *)byte; }
+static __forceinline void byte_poke(uint8_t *byte, uint8_t value) { *(volatile uint8_t *)byte = value; }
+static __forceinline int64_t time_peek(const int64_t *time) { return *(volatile const int64_t *)time; }
+static __forceinline void time_poke(int64_t *time, int64_t value) { *(volatile int64_t *)time = value; }
 static __forceinline void word_store(uint64_t *word, uint64_t value) { _InterlockedExchange64((volatile __int64 *)word, (__int64)value); }
 static __forceinline int word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted)
 {

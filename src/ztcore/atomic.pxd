@@ -1,8 +1,12 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef extern from "atomic.h" nogil:
     uint64_t word_load(const uint64_t *word) noexcept
     uint64_t word_peek(const uint64_t *word) noexcept
+    uint8_t byte_peek(const uint8_t *byte) noexcept
+    void byte_poke(uint8_t *byte, uint8_t value) noexcept
+    int64_t time_peek(const int64_t *time) noexcept
+    void time_poke(int64_t *time, int64_t value) noexcept
     void word_store(uint64_t *word, uint64_t value) noexcept
     bint word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted) noexcept
     uint64_t word_add(uint64_t *word, uint64_t n) noexcept

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter
-from ztcore.atomic cimport word_add, word_load, zt_prefetch
+from ztcore.atomic cimport time_peek, time_poke, word_add, word_load, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport Event
@@ -114,8 +114,8 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         refused = levels != NULL and batch_refused(t, row, e.timestamp)
         observe(t, row, &e, &v)
-        if e.timestamp > t.header.clock:
-            t.header.clock = e.timestamp
+        if e.timestamp > time_peek(&t.header.clock):
+            time_poke(&t.header.clock, e.timestamp)
         if levels != NULL:
             levels[i] = <uint8_t>(decision_level(row.decision) | (REFUSED if refused else 0))
         row_leave(t, row)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from ztcore.atomic cimport word_add, zt_unlikely
+from ztcore.atomic cimport time_peek, word_add, zt_unlikely
 from ztcore.event cimport METHOD_OTHER, Event
 from ztcore.lanes cimport f4_set, f4_within
 from ztcore.table cimport (COUNT_BAD_COUNT, COUNT_BAD_LATENCY, COUNT_BAD_METHOD, COUNT_BAD_REQUEST_BYTES,
@@ -54,4 +54,5 @@ cdef inline int64_t timestamp_clean(Header *h, int64_t timestamp, int64_t last_s
     word_add(&h.counter[COUNT_BAD_TIMESTAMP], 1)
     if last_seen > 0:
         return last_seen
-    return h.clock if h.clock > 0 else 1
+    last_seen = time_peek(&h.clock)
+    return last_seen if last_seen > 0 else 1

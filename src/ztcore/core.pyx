@@ -20,7 +20,7 @@ from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, de
                             decision_score, enforced)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
+from ztcore.atomic cimport time_peek, time_poke, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
@@ -51,9 +51,9 @@ cdef inline int64_t clock_now() noexcept:
     return <int64_t>(wall_clock() * 1e9)
 
 
-cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bint take):
-    """The Decision of a row that something is known of. v: of this event, or NULL at a check."""
-    cdef uint64_t word = word_load(&row.decision)
+cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take):
+    """The Decision of a row that something is known of. word: its decision; v: of this event, or NULL at a
+    check."""
     cdef int level = decision_level(word)
     cdef Decision d = Decision.__new__(Decision)
     cdef int64_t until
@@ -78,6 +78,7 @@ cdef Decision decide(const Table *t, Row *row, const Verdict *v, int64_t now, bi
     return d
 
 
+@cython.no_gc_clear         # as Memory
 cdef class Core(Memory):
     """A table of partners and what happens for every request. Made like a Memory."""
 
@@ -216,6 +217,7 @@ cdef class Core(Memory):
         cdef CachedPartner *who = self.partner(partner, app)
         cdef const Table *t = &self.table
         cdef Row *row = who.row
+        cdef uint64_t word
         cdef Text text
         cdef int what
         if row != NULL:
@@ -261,19 +263,21 @@ cdef class Core(Memory):
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 return CALM
             if what != ENTERED:     # its owner takes it in, or it was counted
-                if row.decision & DECISION_MACHINE == 0:
+                word = word_load(&row.decision)
+                if word & DECISION_MACHINE == 0:
                     return CALM
-                return decide(t, row, NULL, e.timestamp, False)
+                return decide(t, row, word, NULL, e.timestamp, False)
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         observe(t, row, &e, &v)
-        if e.timestamp > t.header.clock:
-            t.header.clock = e.timestamp
+        if e.timestamp > time_peek(&t.header.clock):
+            time_poke(&t.header.clock, e.timestamp)
         if zt_unlikely(v.new_endpoint):
             self.learn_name(&e, endpoint)
+        word = row.decision         # once it is left the row may become another partner's
         row_leave(t, row)
-        if zt_likely(row.decision & DECISION_MACHINE == 0 and v.n == 0):
+        if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
             return CALM
-        return decide(t, row, &v, e.timestamp, False)
+        return decide(t, row, word, &v, e.timestamp, False)
 
     @cython.binding(False)
     def check(self, partner, app=_DEFAULT, timestamp=None):
@@ -305,9 +309,10 @@ cdef class Core(Memory):
                 if row.key == key:
                     action_settle(t, row, now)
                 row_leave(t, row)
-            if row.decision & DECISION_MACHINE == 0:
+            word = word_load(&row.decision)
+            if word & DECISION_MACHINE == 0:
                 return CALM
-        return decide(t, row, NULL, now, True)
+        return decide(t, row, word, NULL, now, True)
 
     def observe_batch(self, events, names=b"", decisions=None):
         """Take in many events without the GIL; return how many found a row.

@@ -1,5 +1,6 @@
 """What people do to partners, and how they read them: pins, lists, restore, forget, rows, stats."""
 
+cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -12,7 +13,7 @@ from ztcore.layout import ROW, TRANSITION
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
                             action_next, action_settle, action_to, effective)
 from ztcore.arguments cimport Text, text_of, timestamp_of
-from ztcore.atomic cimport word_peek
+from ztcore.atomic cimport time_peek, word_peek
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
 from ztcore.identity cimport identity_forget_partners
@@ -39,6 +40,7 @@ cdef int64_t _ns(double seconds) noexcept:
     return <int64_t>(seconds * 1e9) if seconds < 9e9 else INT64_MAX
 
 
+@cython.no_gc_clear         # as Memory
 cdef class Engine(Core):
     """Core, with everything but the hot path. Settings as in configure()."""
 
@@ -279,7 +281,7 @@ cdef class Engine(Core):
         if size:
             raw = found.view(np.uint8)
             for i in range(t.header.rows):
-                if t.keys[i] and n < size:
+                if word_peek(&t.keys[i]) and n < size:
                     row = t.rows + i
                     mine = row_wait(t, row) if patient else row_try(t, row)
                     patient = patient and mine      # of a stopped process at most one row is waited for
@@ -320,15 +322,15 @@ cdef class Engine(Core):
     def stats(self):
         """Counts since the start, by name."""
         cdef const Table *t = &self.table
-        cdef uint64_t i, events = t.header.counter[0]
+        cdef uint64_t i, events = word_peek(&t.header.counter[0])
         for i in range(t.header.rows):
-            if t.keys[i]:
-                events += t.rows[i].events
-        found = {"events": events, "partners": t.header.occupied, "capacity": self.capacity,
-                 "memory_bytes": t.header.size, "transitions": t.journal.written,
-                 "transitions_lost": t.journal.lost}
+            if word_peek(&t.keys[i]):
+                events += word_peek(&t.rows[i].events)
+        found = {"events": events, "partners": word_peek(&t.header.occupied), "capacity": self.capacity,
+                 "memory_bytes": t.header.size, "transitions": word_peek(&t.journal.written),
+                 "transitions_lost": word_peek(&t.journal.lost)}
         for i in range(1, COUNTERS_ALL):
-            found[COUNTERS[i]] = t.header.counter[i]
+            found[COUNTERS[i]] = word_peek(&t.header.counter[i])
         return found
 
     @property
@@ -339,7 +341,7 @@ cdef class Engine(Core):
     @property
     def clock(self):
         """The newest event time of any partner, seconds; 0.0 before the first."""
-        return self.table.header.clock * 1e-9
+        return time_peek(&self.table.header.clock) * 1e-9
 
     @property
     def hash_key(self):

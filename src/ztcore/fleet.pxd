@@ -1,17 +1,16 @@
 # What all partners have in common: the prior of the young, and the present share of server errors
 # and slow answers, so that a bad backend is nobody's fault.
 #
-# Written when a partner's learning tick comes and when such an answer does, under a word that is
-# tried and never waited for: a missed write only delays what the next one brings.
+# Written when a partner's learning tick comes and when such an answer does, by whoever it is: of two
+# at the same instant one's share is lost, which delays what the next one brings.
 
 from libc.math cimport exp2
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 cdef enum:
     FLEET_COUNTERS = 16
 
 cdef struct Fleet:
-    uint64_t word               # 1: being written
     int64_t last                # ns
     double trials               # events, fading with a half-life of a minute like the fast lane
     double errors
@@ -32,9 +31,18 @@ cdef inline void fleet_fade(Fleet *f, int64_t now) noexcept nogil:
         f.slow *= factor
         f.last = now
 
-cdef inline float fleet_share(double hits, double trials, double own_hits, double own_trials) noexcept nogil:
+cdef inline void fleet_count(Fleet *f, double errors, double slow, int64_t now) noexcept nogil:
+    """Take in a server error or a slow answer, or several."""
+    fleet_fade(f, now)
+    f.errors += errors
+    f.slow += slow
+
+cdef inline float fleet_spread(const Fleet *f, int signal) noexcept nogil:
+    return <float>f.spread[signal]
+
+cdef inline float fleet_share(const Fleet *f, bint slow, double own_hits, double own_trials) noexcept nogil:
     """1.5 times the share among the others: what the backend's state explains."""
-    cdef double others = trials - own_trials, hit = hits - own_hits
+    cdef double others = f.trials - own_trials, hit = (f.slow if slow else f.errors) - own_hits
     if hit < 0.0:
         hit = 0.0
     hit = 1.5 * hit / (others if others > 20.0 else 20.0)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, EVIDENCE_MOST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess, strongest)
-from ztcore.fleet cimport fleet_fade, fleet_share
+from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
 from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
                            f4_mul, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
@@ -59,8 +59,7 @@ cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t 
         fleet_fade(&header.fleet, now)
         own = row.counts[kind][0] / f4_lane(w, 0)
         trials = row.trials[0] / f4_lane(w, 0)
-        common = fleet_share(header.fleet.errors if kind == SERVER_ERRORS else header.fleet.slow,
-                             header.fleet.trials, own, trials)
+        common = fleet_share(&header.fleet, kind != SERVER_ERRORS, own, trials)
         if common > p:
             return common
     return p
@@ -86,7 +85,7 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             continue
         if m == 0.0:
             p = judge_usual(header, row, s, w, now)
-            m = share_worth(&row.shares, s, p, <float>header.fleet.spread[s])
+            m = share_worth(&row.shares, s, p, fleet_spread(&header.fleet, s))
             if share_excess(k, trials, w, p) == 0:
                 continue
         raw = share_evidence(k, trials, w, p, m)

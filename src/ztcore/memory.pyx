@@ -4,6 +4,7 @@ A shared one is left by detach(), by the end of the process, or by being forgott
 GIL (janitor.pxd) puts in order what others left. A forked child becomes a process of its own.
 """
 
+cimport cython
 from cpython.time cimport time as wall_clock
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
@@ -67,6 +68,7 @@ def anonymous(size, huge):
     return block
 
 
+@cython.no_gc_clear         # the janitor needs the mapping until __dealloc__ has ended it
 cdef class Memory:
     """A fixed-size table of partners and all that is known of them.
 

@@ -12,7 +12,7 @@ from ztcore.event cimport Event
 from ztcore.ewma cimport ewma_add
 from ztcore.familiar cimport familiar_see
 from ztcore.fixed cimport random_mix
-from ztcore.fleet cimport fleet_fade
+from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
 from ztcore.judge cimport judge_ceilings, judge_rates, judge_score, judge_shares
@@ -128,11 +128,8 @@ cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32
         counts_add_hit(row.counts[zt_ctz(left)], added)
         left &= left - 1
     if hits & ((1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES)):
-        fleet_fade(&header.fleet, now)
-        if hits & (1 << SERVER_ERRORS):
-            header.fleet.errors += e.count
-        if hits & (1 << SLOW_RESPONSES):
-            header.fleet.slow += e.count
+        fleet_count(&header.fleet, e.count if hits & (1 << SERVER_ERRORS) else 0,
+                    e.count if hits & (1 << SLOW_RESPONSES) else 0, now)
 
 cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcept nogil:
     """Lay the hits aside for the next fold."""

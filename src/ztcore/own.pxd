@@ -23,7 +23,7 @@ from ztcore.row cimport NO_PIN, Row
 from ztcore.table cimport (COUNT_DROPPED, COUNT_EVENTS_GONE, COUNT_TAKEOVERS, Table, WAYS, active_set, pending_set, row_index,
                            table_bucket, table_look, table_other)
 from ztcore.verdict cimport Verdict
-from ztcore.word cimport (HEAD_SHIFT, OWNER_MASK, VERSION_MASK, word_head, word_next, word_owner, word_with_head)
+from ztcore.word cimport (HEAD_MASK, HEAD_SHIFT, OWNER_MASK, VERSION_MASK, word_head, word_next, word_owner, word_with_head)
 
 cdef enum:                      # what became of an event
     ENTERED = 1                 # the row is owned: go on
@@ -34,7 +34,7 @@ cdef enum:                      # what became of an event
 cdef enum:
     DRAIN_MOST = 64             # records applied before the row is left with the rest in its list
     POST_TRIES = 64             # yields, and then naps, before an event for which there is no record is
-    POST_NAPS = 16              # coalesced with others: two or three milliseconds
+    POST_NAPS = 16              # coalesced with others: two or three milliseconds, once as long as its owner stands still
 
 cdef extern from *:
     """
@@ -130,7 +130,7 @@ cdef inline void row_repair(const Table *t, Row *row) noexcept nogil:
     if key == 0:                # it was leaving the table, or had not yet come in
         row_discard(t, row)
         return
-    t.keys[row_index(t, row)] = 0       # to find a second row of the same partner: it was being moved
+    word_store(&t.keys[row_index(t, row)], 0)   # to find a second row of the same partner: it was being moved
     a = table_look(t, table_bucket(t, key), key)
     b = table_look(t, table_other(t, key), key)
     if a != NULL or b != NULL:
@@ -202,7 +202,9 @@ cdef inline int row_post(const Table *t, Row *row, const Event *e) noexcept nogi
             mine = record_take(t.worker, t.pool)
             if mine == 0:
                 tries += 1
-                if tries > POST_TRIES + POST_NAPS:
+                seen = word_load(&row.word) & ~HEAD_MASK
+                if tries > POST_TRIES + POST_NAPS or seen == word_peek(&t.worker.stuck):
+                    word_store(&t.worker.stuck, seen)
                     if spill_add(t.spills, e):
                         return POSTED
                     word_add(&t.worker.dropped, e.count)

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from ztcore.atomic cimport word_add, word_peek, word_store, word_swap
+from ztcore.atomic cimport word_add, word_peek, word_store, word_swap, zt_yield
 from ztcore.event cimport Event
 
 cdef enum:
@@ -11,6 +11,7 @@ cdef enum:
     RECORDS = 4096              # of each: as many events may wait
 
     SPILL_MOST = 500000         # events in one
+    SPILL_TRIES = 64
     SPILLS = 64                 # of each: partners for whom events may wait, coalesced, when records have run out
 
 cdef enum:                      # of a spill
@@ -40,7 +41,8 @@ cdef struct Worker:             # an attached process
     uint64_t posted
     uint64_t dropped            # events for which there was no record
     uint64_t takeovers          # rows of dead processes it put in order
-    uint64_t unused[2]
+    uint64_t stuck              # the word, without its list, of a row whose owner was last waited for in vain
+    uint64_t unused
 
 cdef inline uint64_t record_take(Worker *worker, Record *pool) noexcept nogil:
     """A free record of the process's own, prepared: 1 + its place in the pool. 0: of the next sixteen none is."""
@@ -53,14 +55,27 @@ cdef inline uint64_t record_take(Worker *worker, Record *pool) noexcept nogil:
             return at + 1
     return 0
 
+cdef inline uint64_t spill_own(Spill *spill) noexcept nogil:
+    """What the spill was before it was owned; SPILL_BUSY where another thread of the process stays at it."""
+    cdef uint64_t state
+    cdef int i
+    for i in range(SPILL_TRIES):
+        state = SPILL_FREE
+        if word_swap(&spill.state, &state, SPILL_BUSY):
+            return SPILL_FREE
+        if state == SPILL_FULL and word_swap(&spill.state, &state, SPILL_BUSY):
+            return SPILL_FULL
+        zt_yield()
+    return SPILL_BUSY
+
 cdef inline bint spill_add(Spill *spills, const Event *e) noexcept nogil:
     """Keep the event with earlier ones of the same partner; False where another partner's are kept there."""
     cdef Spill *spill = &spills[e.partner % SPILLS]
-    cdef uint64_t state = SPILL_FREE
+    cdef uint64_t state = spill_own(spill)
     cdef uint32_t before = 0
-    if not word_swap(&spill.state, &state, SPILL_BUSY):
-        if state != SPILL_FULL or not word_swap(&spill.state, &state, SPILL_BUSY):
-            return False
+    if state == SPILL_BUSY:
+        return False
+    if state == SPILL_FULL:
         if spill.event.partner != e.partner or spill.event.count > SPILL_MOST:
             word_store(&spill.state, SPILL_FULL)
             return False

@@ -20,7 +20,7 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 1
+    LAYOUT_VERSION = 2
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table
@@ -112,7 +112,7 @@ cdef inline Row *table_look(const Table *t, uint64_t bucket, uint64_t key) noexc
     cdef const uint64_t *keys = t.keys + bucket * WAYS
     cdef int i
     for i in range(WAYS):
-        if keys[i] == key:
+        if word_peek(&keys[i]) == key:
             return t.rows + bucket * WAYS + i
     return NULL
 
