@@ -220,7 +220,9 @@ def test_clients_have_pseudonyms(log, tmp_path):
 def test_simulated_attacks_are_found_and_nobody_else(tmp_path):
     """A day of learning, then eight attacks on eight of twenty partners: those are stopped within five minutes, no other."""
     events, truth = tmp_path / "events.jsonl", tmp_path / "truth.jsonl"
-    assert run("simulate", "--partners", 20, "--hours", 60, "--seed", 3, "--out", events, "--truth", truth).returncode == 0
+    kinds = "burst,credential_stuffing,enumeration,exfiltration,stolen_key,probing,injection,deletes"
+    assert run("simulate", "--partners", 20, "--hours", 60, "--seed", 3, "--attacks", kinds, "--out", events, "--truth",
+               truth).returncode == 0
     attacked = {entry["partner"]: entry for entry in map(json.loads, truth.read_text().splitlines())}
     stopped = {story["partner"]: story for story in replay(events)["stopped"]}
     assert stopped.keys() == attacked.keys()

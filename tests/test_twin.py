@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ztcore.engine import Engine
 from ztcore.layout import histogram_quantile
 
-from .oracle.plain import LOG_TRIED, Twin, ewma, gcra, quantile_of, score_of, share_evidence, tempered, worth
+from .oracle.plain import LOG_TRIED, Twin, ewma, gcra, most, quantile_of, score_of, share_evidence, tempered, worth
 
 START = 1_750_000_000.0
 
@@ -66,12 +66,13 @@ def test_means_and_histogram_equal_their_definition(events):
     """Response mean and variance (Welford), request mean (EWMA), latency buckets, endpoint counts."""
     engine, twin, _ = drive(events)
     row = engine.row("acme")
-    response = [e["response_bytes"] for e in twin.taken]
-    if len(response) <= 100:
+    good = [e for e in twin.taken if e["status"] < 400]
+    response = [e["response_bytes"] for e in good]
+    if 0 < len(response) <= 100:
         assert float(row["response"]["n"]) == len(response)
         assert float(row["response"]["mean"]) == pytest.approx(np.mean(response), rel=1e-4, abs=1e-3)
         assert float(row["response"]["m2"]) == pytest.approx(np.var(response) * len(response), rel=1e-3, abs=1.0)
-        assert float(row["request_mean"]) == pytest.approx(ewma([e["request_bytes"] for e in twin.taken], 5000),
+        assert float(row["request_mean"]) == pytest.approx(ewma([e["request_bytes"] for e in good], 5000),
                                                            rel=1e-4, abs=1e-3)
     assert int(row["latency"].sum()) == sum(e["count"] for e in twin.taken)
     counted = sorted(int(s["count"]) & 0xFFFFFF for s in row["endpoints"] if s["mark"])
@@ -92,9 +93,11 @@ def test_evidence_of_shares_equals_its_formula(events):
         if index is None:
             continue
         p = float(row["counts"][index][3])
-        nats = max(share_evidence(k, n, p, worth(p)) for k, n in zip(twin.count(reason.signal), twin.trials(), strict=True))
-        tails = row["tails"]
-        nats = tempered(min(nats, 60.0), tails["excess"][index] / 128, tails["episodes"][index] / 1024)
+        one, ten, ninety = (share_evidence(k, n, p, worth(p) * m) for k, n, m in
+                            zip(twin.count(reason.signal), twin.trials(), (1, 1, 3), strict=True))
+        past = [(row["tails"]["mean"][index][i] / 8, row["tails"]["episodes"][index], row["tails"]["record"][index][i] / 2)
+                for i in range(2)]
+        nats = max(tempered(min(nats, most(*past[0])), *past[i]) for i, nats in enumerate((max(one, ten), ninety)))
         if reason.signal == "server_errors":
             nats = min(nats, 6.0)       # at most; less where the rest of the fleet fails too
             assert reason.evidence <= nats * 1.01 + 1 / 32
@@ -112,7 +115,8 @@ def test_score_of_failures_is_the_documented_one(failures, successes):
     for i in range(failures):
         decision = engine.observe("acme", "/e", status=401, timestamp=START + 1 + i * 1e-3)
     p = float(engine.row("acme")["counts"][0][3])
-    nats = share_evidence(failures, failures + successes, p, worth(p))
+    n = failures + successes
+    nats = max(share_evidence(failures, n, p, worth(p)), share_evidence(failures, n, p, 3 * worth(p)))
     assert decision.score == pytest.approx(score_of(max(min(nats, 60.0) - LOG_TRIED, 0.0)), abs=0.3)
 
 

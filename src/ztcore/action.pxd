@@ -133,7 +133,7 @@ cdef inline void forgive(Row *row) noexcept nogil:
     f4_store(row.seen, f4_min(f4_load(row.seen), f4_load(row.expected)))
     f4_store(row.bytes_out, f4_min(f4_load(row.bytes_out), f4_mul(f4_load(row.expected), f4_all(row.response.mean))))
     for s in range(TAIL_KINDS):
-        row.tails.peak[s] = 0
+        row.tails.peak[s][0] = row.tails.peak[s][1] = 0
     row.hot = 0
     row.nats = 0.0
     row.score = 0.0
@@ -150,7 +150,7 @@ cdef inline void action_to(const Policy *policy, Row *row, int level, int64_t wh
 cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept nogil:
     """Let everything happen that fell due by time until now, in its order."""
     cdef const Policy *policy = &t.header.policy
-    cdef int64_t due
+    cdef int64_t due, held
     cdef int before, cause
     while True:
         due = next_due(policy, row)
@@ -162,7 +162,9 @@ cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept n
             cause = CAUSE_EXPIRY
         else:
             cause = CAUSE_EXPIRY if row.until <= due else CAUSE_FALL
+            held = policy.hold[row.level]
             action_to(policy, row, action_next(cause, row.level), due)
+            row.until += policy.hold[row.level] - held      # counted from the last fresh evidence, as ever
             if row.level > 0 and row.score < policy.threshold[row.level] - FALL_POINTS:
                 row.below = due
         action_changed(t, row, before, cause, due)

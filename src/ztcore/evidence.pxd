@@ -9,13 +9,11 @@ from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_loa
 cdef extern from *:
     """
     #define LN2 0.69314718f
-    #define EVIDENCE_MOST 60.0f         /* nats: beyond this, counts are shrunk so that they come down in minutes */
     #define EVIDENCE_LEAST 2.0f         /* nats: less is not worth computing exactly */
-    #define RATE_MARGIN 0.4f
-    #define BYTES_PHI 0.2f
+    #define RATE_MARGIN 0.3f
+    #define BYTES_PHI 0.05f           /* beside that of the rate */
     """
     const float LN2
-    const float EVIDENCE_MOST
     const float EVIDENCE_LEAST
     const float RATE_MARGIN
     const float BYTES_PHI
@@ -28,9 +26,10 @@ cdef inline int share_excess(f4 k, f4 n, f4 w, float p) noexcept nogil:
         f4_mul(above, above), f4_mul(f4_mul(n, w), f4_all(EVIDENCE_LEAST * p * (1.0 - p))))
 
 cdef inline f4 share_evidence(f4 k, f4 n, f4 w, float p, float m) noexcept nogil:
-    """Two samples: n KL(k/n, c) + m KL(p, c) with c the pooled share. Counts of more than 65,536
+    """Two samples: n KL(k/n, c) + m KL(p, c) with c the pooled share, m three times as much at the longest
+    half-life, where clumps of hits even out. Counts of more than 65,536
     are scaled down to it: m is at most 3,000, and a float has 24 bits."""
-    cdef f4 one = f4_all(1.0), P = f4_all(p), M = f4_all(m)
+    cdef f4 one = f4_all(1.0), P = f4_all(p), M = f4_set(m, m, 3.0 * m, m)
     cdef f4 q = f4_max(f4_min(f4_div(k, n), f4_all(0.999999)), P)    # no evidence below the norm
     cdef f4 N = f4_min(f4_div(n, w), f4_all(65536.0))
     cdef f4 c = f4_div(f4_add(f4_mul(q, N), f4_mul(P, M)), f4_add(N, M))
@@ -46,7 +45,7 @@ cdef inline f4 poisson_evidence(f4 seen, f4 expected) noexcept nogil:
     return f4_add(f4_sub(f4_mul(f4_mul(seen, f4_all(LN2)), f4_log2(f4_div(seen, expected))), seen), expected)
 
 cdef inline f4 rate_evidence(f4 seen, f4 expected, f4 mu, f4 phi) noexcept nogil:
-    """r^2 / (2 (phi + 1 / (expected + 1))) with r = ln((seen + 1) / (expected + 1)) - mu - 0.4,
+    """r^2 / (2 (phi + 1 / (expected + 1))) with r = ln((seen + 1) / (expected + 1)) - mu - 0.3,
     never more than the Poisson exponent. Counts as of now, expected at least 0.5."""
     cdef f4 one = f4_all(1.0), zero = f4_all(0.0), e1 = f4_add(expected, one)
     cdef f4 r = f4_sub(f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), e1))), mu), f4_all(RATE_MARGIN))
@@ -54,33 +53,29 @@ cdef inline f4 rate_evidence(f4 seen, f4 expected, f4 mu, f4 phi) noexcept nogil
     cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(phi, f4_div(one, e1)))
     return f4_min(v, f4_max(poisson_evidence(f4_max(seen, expected), expected), zero))
 
-cdef inline f4 ramp_evidence(f4 seen, f4 expected) noexcept nogil:
-    """Poisson exponent against four times the slow reference, damped, at the two long half-lives."""
-    cdef f4 four = f4_add(f4_mul(expected, f4_all(4.0)), f4_all(1.0))
-    cdef f4 v = f4_div(poisson_evidence(f4_max(seen, four), four), f4_add(f4_all(1.0), f4_mul(four, f4_all(0.02))))
-    return f4_mul(v, f4_set(0.0, 1.0, 1.0, 0.0))
+cdef inline f4 ramp_evidence(f4 seen, f4 expected, f4 phi) noexcept nogil:
+    """The rate against two times the slow reference, however far it has drifted from it; at the longest
+    half-life only."""
+    cdef f4 one = f4_all(1.0), two = f4_add(f4_mul(expected, f4_all(2.0)), one)
+    cdef f4 r = f4_max(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), f4_add(two, one)))), f4_all(0.0))
+    cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(phi, f4_div(one, f4_add(expected, one))))
+    v = f4_min(v, poisson_evidence(f4_max(seen, two), two))
+    return f4_mul(v, f4_set(0.0, 0.0, 1.0, 0.0))
 
-cdef inline f4 bytes_evidence(f4 units, f4 expected, f4 growth, float kappa) noexcept nogil:
+cdef inline f4 bytes_evidence(f4 units, f4 expected, f4 growth, float kappa, f4 phi) noexcept nogil:
     """Like the rate, in units of the mean response; kappa = E[y^2] / E[y]^2 is the effective size
     of one. `growth` is exp(max(mu, 0))."""
     cdef f4 K = f4_all(kappa), zero = f4_all(0.0)
     cdef f4 e = f4_add(f4_mul(expected, growth), K)
     cdef f4 r = f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(units, K), e))), f4_all(RATE_MARGIN))
     r = f4_max(r, zero)
-    cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(f4_all(BYTES_PHI), f4_div(K, e)))
+    cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(f4_add(phi, f4_all(BYTES_PHI)), f4_div(K, e)))
     cdef f4 seen = f4_div(units, K), usual = f4_div(e, K)
     return f4_min(v, f4_max(poisson_evidence(f4_max(seen, usual), usual), zero))
 
-cdef inline int strongest(f4 v) noexcept nogil:
-    """The lane of the largest of three."""
-    cdef float a = f4_lane(v, 0), b = f4_lane(v, 1), c = f4_lane(v, 2)
-    if a >= b:
-        return 0 if a >= c else 2
-    return 1 if b >= c else 2
-
-cdef inline void saturate(float *lanes, f4 v) noexcept nogil:
-    """Shrink counts whose evidence is beyond 60 nats, so that the partner comes back within
+cdef inline void saturate(float *lanes, f4 v, float most) noexcept nogil:
+    """Shrink counts whose evidence is beyond `most`, so that the partner comes back within
     minutes after the end."""
-    cdef f4 over = f4_sub(f4_all(1.0), f4_div(f4_all(EVIDENCE_MOST), f4_max(v, f4_all(EVIDENCE_MOST))))
+    cdef f4 over = f4_sub(f4_all(1.0), f4_div(f4_all(most), f4_max(v, f4_all(most))))
     cdef f4 keep = f4_sub(f4_all(1.0), f4_mul(f4_all(0.5), f4_mul(over, f4_set(1.0, 1.0, 1.0, 0.0))))
     f4_store(lanes, f4_mul(f4_load(lanes), keep))

@@ -7,6 +7,8 @@
 from libc.math cimport exp2
 from libc.stdint cimport int64_t
 
+from ztcore.releases cimport Releases
+
 cdef enum:
     FLEET_COUNTERS = 16
 
@@ -21,6 +23,7 @@ cdef struct Fleet:
     double refresh              # quiet trials at which the priors are computed anew
     float prior[FLEET_COUNTERS]
     double spread[FLEET_COUNTERS]   # mean variance of window shares beyond the binomial
+    Releases releases
 
 cdef inline void fleet_fade(Fleet *f, int64_t now) noexcept nogil:
     cdef double factor

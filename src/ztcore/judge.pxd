@@ -1,10 +1,11 @@
 # From counts to a verdict: evidence of each signal that was hit or had some, at all half-lives.
 
+from libc.math cimport exp2f
 from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.atomic cimport zt_ctz, zt_unlikely
-from ztcore.evidence cimport (EVIDENCE_LEAST, EVIDENCE_MOST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
-                              rate_evidence, saturate, share_evidence, share_excess, strongest)
+from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
+                              rate_evidence, saturate, share_evidence, share_excess)
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
 from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
                            f4_mul, f4_sub)
@@ -14,40 +15,57 @@ from ztcore.row cimport ROW_RATED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
-from ztcore.tails cimport tail_see, tail_temper
+from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
-                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, NEEDS_CORROBORATION, RATE_RAMP,
-                             REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
-                             Verdict, verdict_why)
+                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
+                             NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+                             Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
 from ztcore.times cimport seconds_of
 
 cdef enum:
     CEILING_EVENTS = 20         # within the minute, before a ceiling counts
 
-cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 seen, f4 usual, float p, bint hit,
+cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
+    cdef int group = zt_group[kind]
+    if group < 0:
+        v.sum += excess
+    elif excess > v.group[group]:
+        v.sum += excess - v.group[group]
+        v.group[group] = excess
+
+cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, f4 seen, f4 usual, float p, bint hit,
                             uint32_t seconds) noexcept nogil:
-    """Put one signal's evidence, the largest over half-lives, into the verdict."""
-    cdef float nats = f1_max3(raw), tempered
-    cdef int lane
-    if not nats > EVIDENCE_LEAST:
+    """Put one signal's evidence, the largest over half-lives in units of its past, into the verdict."""
+    cdef float short = f4_lane(raw, 0), long_ = f4_lane(raw, 2), tempered, second
+    cdef int lane = 0
+    cdef bint fresh
+    if f4_lane(raw, 1) > short:
+        short = f4_lane(raw, 1)
+        lane = 1
+    if not (short > EVIDENCE_LEAST or long_ > EVIDENCE_LEAST):
         return
-    if nats > EVIDENCE_MOST:
-        nats = EVIDENCE_MOST
-    lane = strongest(raw)
-    tempered = tail_temper(&row.tails, kind, nats)
-    tail_see(&row.tails, kind, nats, seconds)
+    short = short if short < most else most
+    long_ = long_ if long_ < most else most
+    tempered = tail_temper(&row.tails, kind, 0, short)
+    second = tail_temper(&row.tails, kind, 1, long_)
+    fresh = (lane == 0 and tempered > 3.0) or (lane == 1 and tail_temper(&row.tails, kind, 0, f4_lane(raw, 0)) > 3.0) or (second > 3.0 and tail_rises(&row.tails, kind, long_))
+    tail_see(&row.tails, kind, 0, short, seconds)
+    tail_see(&row.tails, kind, 1, long_, seconds)
+    if second > tempered:
+        tempered = second
+        lane = 2
     if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and tempered > 6.0:
         tempered = 6.0
     v.hot |= <uint32_t>1 << kind
-    v.sum += tempered - EVIDENCE_LEAST
+    judge_sum(v, kind, tempered - EVIDENCE_LEAST)
     if tempered > v.best:
         v.best = tempered
     if kind == SUSPICIOUS_PATTERNS:
         v.absolute = tempered
     if tempered >= 4.0 and not (NEEDS_CORROBORATION >> kind) & 1:
         v.corroborated = True
-    if hit and tempered > 3.0:
+    if hit and fresh:
         v.fresh = True
     verdict_why(v, kind, lane, tempered, f4_lane(seen, lane), f4_lane(usual, lane), p)
 
@@ -67,7 +85,7 @@ cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t 
 cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
     cdef uint32_t left = (hits | row.hot) & 0x7fff, seconds = seconds_of(now)
     cdef f4 n = f4_load(row.trials), k, trials, raw
-    cdef float p, m
+    cdef float p, m, most
     cdef int s
     while left:
         s = zt_ctz(left)
@@ -81,6 +99,11 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.1
             p = p if p < 0.5 else 0.5
             m = 50.0
+        elif s == NEW_SOURCE_AND_ENDPOINT:      # of whose addresses are always new, a new endpoint brings nothing else
+            trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
+            p = 3.0 * row.counts[NEW_SOURCES][3] + 0.02
+            p = p if p < 0.9 else 0.9
+            m = 50.0
         if share_excess(k, trials, w, p) == 0:
             continue
         if m == 0.0:
@@ -89,11 +112,12 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             if share_excess(k, trials, w, p) == 0:
                 continue
         raw = share_evidence(k, trials, w, p, m)
-        if f1_max3(raw) > EVIDENCE_MOST:
+        most = tail_most(&row.tails, s)
+        if f1_max3(raw) > most:
             m = row.counts[s][3]
-            saturate(row.counts[s], raw)
+            saturate(row.counts[s], raw, most)
             row.counts[s][3] = m
-        judge_take(v, row, s, raw, f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
+        judge_take(v, row, s, raw, most, f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
 
 cdef inline f4 rate_mu(const Row *row) noexcept nogil:
     """The learned log of seen over expected, from the gate that is kept."""
@@ -104,7 +128,7 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     cdef uint32_t seconds
     cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
     cdef f4 e, r, raw
-    cdef float mean = row.response_mean
+    cdef float mean = row.response_mean, most
     if zt_unlikely(not row.flags & ROW_RATED):
         return
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
@@ -113,29 +137,31 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
         e = f4_div(expected, w)
         r = f4_div(seen, w)
         raw = rate_evidence(r, e, rate_mu(row), f4_load(row.phi))
-        if f1_max3(raw) > EVIDENCE_MOST:
-            saturate(row.seen, raw)
-        judge_take(v, row, REQUEST_RATE, raw, r, e, 0.0, True, seconds)
-        if f4_above(r, f4_add(f4_mul(e, f4_all(4.0)), f4_all(1.0))):
-            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e), r, e, 0.0, True, seconds)
+        most = tail_most(&row.tails, REQUEST_RATE)
+        if f1_max3(raw) > most:
+            saturate(row.seen, raw, most)
+        judge_take(v, row, REQUEST_RATE, raw, most, r, e, 0.0, True, seconds)
+        if f4_above(r, f4_add(f4_mul(e, f4_all(2.0)), f4_all(1.0))) & 4:
+            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e, f4_load(row.phi)), 120.0, r, e, 0.0, True, seconds)
     if response > mean or (row.hot >> BYTES_OUT) & 1:
-        e = f4_mul(expected, f4_max(gate, f4_all(1.4918247)))
+        e = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
         if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(mean), f4_add(e, f4_mul(w, f4_all(0.49))))):
             judge_bytes(v, row, response, expected, w, seconds_of(now))
 
 cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 expected, f4 w, uint32_t seconds) noexcept nogil:
-    cdef float mean = row.response.mean, kappa
+    cdef float mean = row.response.mean, kappa, most
     cdef f4 growth, units, e, raw
     if not mean > 0.0 or row.response.n < 100.0:
         return
     kappa = 1.0 + welford_variance(&row.response) / (mean * mean)
-    growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.67032005)), f4_all(1.0))
+    growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.7408182)), f4_all(1.0))
     units = f4_div(f4_load(row.bytes_out), f4_mul(w, f4_all(mean)))
     e = f4_div(expected, w)
-    raw = bytes_evidence(units, e, growth, kappa)
-    if f1_max3(raw) > EVIDENCE_MOST:
-        saturate(row.bytes_out, raw)
-    judge_take(v, row, BYTES_OUT, raw, f4_mul(units, f4_all(mean)),
+    raw = bytes_evidence(units, e, growth, kappa, f4_load(row.phi))
+    most = tail_most(&row.tails, BYTES_OUT)
+    if f1_max3(raw) > most:
+        saturate(row.bytes_out, raw, most)
+    judge_take(v, row, BYTES_OUT, raw, most, f4_mul(units, f4_all(mean)),
                f4_mul(f4_mul(e, growth), f4_all(mean)), 0.0, response > mean, seconds)
 
 cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
@@ -155,11 +181,18 @@ cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row
         v.ceiling = v.ceiling if v.ceiling > 1 else 1
         verdict_why(v, CEILING_RESPONSE_TIME, 0, 999.0, x / n, n, policy.ceiling_latency)
 
-cdef inline void judge_score(Verdict *v, const Policy *policy, bint learning) noexcept nogil:
+cdef inline float judge_faded(const Policy *policy, const Row *row, int64_t now) noexcept nogil:
+    """What is left of evidence that nothing fresh was added to: half of it every ten minutes."""
+    cdef int64_t since = now - (row.until - policy.hold[row.level])
+    return exp2f(<float>since * <float>(-1.0 / 600e9)) if since > 0 else <float>1.0
+
+cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
     """Score and the level it asks for. While learning only absolute evidence asks for a level."""
     cdef float counted
     if v.best > 0.0:
         v.nats = combine(v)
+        if row.level > 0 and not v.fresh:
+            v.nats *= judge_faded(policy, row, now)
         v.score = score_of(v.nats)
     counted = v.score
     if learning:

@@ -11,12 +11,12 @@ from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.policy cimport Policy
-from ztcore.row cimport COUNTERS, ROW_RATED, ROW_SETTLED, Row
+from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
                             share_fold, share_spread_learn, share_trials)
 from ztcore.table cimport Header
 from ztcore.tails cimport TAIL_KINDS, tail_settle
-from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
+from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEEDS_CORROBORATION, NEW_ENDPOINTS
 from ztcore.times cimport SECOND_NS, HOUR_NS, seconds_of
 
 cdef enum:
@@ -24,8 +24,11 @@ cdef enum:
     FOLD_EVENTS = 64
     FOLD_S = 600
     SPREAD_S = 600
+    SPREAD_LONG_S = 5400
+    SPREAD_TRIALS = 30          # in a window that teaches the spread
     RATED_EVENTS = 30           # before a rate is called usual
     RATED_S = 600
+    PACE_PRIOR = 5              # calls like those expected
 
 cdef inline void learn_priors(Fleet *f) noexcept nogil:
     """The shares usual in the fleet, once for many partners."""
@@ -52,18 +55,21 @@ cdef inline void learn_usual(const Fleet *fleet, Row *row) noexcept nogil:
 
 cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds) noexcept nogil:
     """How far the shares of the last ten minutes lie from the usual, beyond chance."""
+    cdef int i, lane = 1
     cdef float n = row.trials[1] / row.weight[1], p, d, excess
     cdef Shares *s = &row.shares
-    cdef int i
-    if n < 4.0:
-        return
+    if n < SPREAD_TRIALS:       # too few to say anything of their share: hits come in clumps
+        lane = 2
+        n = row.trials[2] / row.weight[2]
+        if n < SPREAD_TRIALS or seconds - s.spread_at < SPREAD_LONG_S:
+            return
     s.spread_at = seconds
     if s.windows < 1000:
         s.windows += 1
     for i in range(HITS):
         p = s.hits[i] / (share_trials(s, i) if share_trials(s, i) > 1.0 else 1.0)
         p = SHARE_LEAST if p < SHARE_LEAST else SHARE_MOST if p > SHARE_MOST else p
-        d = row.counts[i][1] / row.trials[1] - p
+        d = row.counts[i][lane] / row.trials[lane] - p
         excess = d * d - 0.6 * p * (1.0 - p) / n
         if excess < 0.0:
             excess = 0.0
@@ -98,17 +104,18 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     if quiet and not discovering and seconds - s.spread_at > SPREAD_S:
         learn_spreads(fleet, row, seconds)
     for i in range(TAIL_KINDS):
-        tail_settle(&row.tails, i, seconds, not discovering)
+        tail_settle(&row.tails, i, seconds, row.level < 2, not row.flags & ROW_GROWN or (NEEDS_CORROBORATION >> i) & 1, &row.raised)
     learn_usual(fleet, row)
 
 cdef inline f4 clip(f4 x, f4 most) noexcept nogil:
     return f4_max(f4_min(x, most), f4_sub(f4_all(0.0), most))
 
-cdef inline void learn_drift(Row *row, float elapsed) noexcept nogil:
-    """Let mu (at most 0.15 an hour, within -0.3..1.2) and phi (0.03..0.5) follow what was seen up
+cdef inline void learn_drift(Row *row, float elapsed, bint young) noexcept nogil:
+    """Let mu (at most 0.15 an hour while learning, then 0.05, within -0.3..1.2) and phi (0.03..0.5) follow what was seen up
     to the last event."""
     cdef f4 w = f4_load(row.weight), one = f4_all(1.0), mu, phi, inverse, x, r
-    cdef float step = elapsed / 14400.0, most = 0.15 / 3600.0 * (elapsed if elapsed < 600.0 else 600.0)
+    cdef float step = elapsed / 14400.0, most = elapsed if elapsed < 600.0 else 600.0
+    most *= 0.15 / 3600.0 if young else 0.05 / 3600.0
     if step > 0.05:
         step = 0.05
     w = f4_div(one, w)
@@ -120,15 +127,26 @@ cdef inline void learn_drift(Row *row, float elapsed) noexcept nogil:
     mu = f4_add(mu, clip(f4_mul(f4_all(step), x), f4_all(most)))
     mu = f4_max(f4_min(mu, f4_all(1.2)), f4_all(-0.3))
     x = f4_max(f4_sub(f4_mul(f4_all(1.1), f4_mul(x, x)), inverse), f4_all(0.0))
-    phi = f4_add(phi, f4_mul(f4_all(0.3 * step), f4_sub(x, phi)))
+    x = f4_sub(x, phi)          # what widens the usual does so slowly once it is known
+    phi = f4_add(phi, f4_mul(f4_all(<float>0.3 * step), x if young else f4_min(x, f4_mul(f4_all(0.3), x))))
     f4_store(row.phi, f4_max(f4_min(phi, f4_all(0.5)), f4_all(0.03)))
     f4_store(row.gate, f4_exp2(f4_mul(f4_add(mu, f4_all(RATE_MARGIN)), f4_all(1.442695))))
+
+cdef inline float learn_pace(const Row *row, float elapsed) noexcept nogil:
+    """How the last hours went beside what was expected of them: a weekday, a holiday, a slow afternoon. It moves
+    by at most half an hour, so that a burst, which is held against it, is over before it has."""
+    cdef float few = PACE_PRIOR * row.weight[2], before = row.paced / row.rate if row.rate > 0.0 else <float>1.0
+    cdef float pace = (row.seen[2] + few) / (row.expected[2] + few)
+    cdef float most = before * (<float>1.0 + elapsed * <float>(0.5 / 3600.0))
+    if before > 0.0:
+        pace = most if pace > most else before * before / most if pace < before * before / most else pace
+    return <float>0.5 if pace < <float>0.5 else <float>4.0 if pace > <float>4.0 else pace
 
 cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
     cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
-    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age
+    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age, pace
     cdef int hour = <int>(now // HOUR_NS % 24)
     if elapsed < 0.0:
         elapsed = 0.0
@@ -143,9 +161,11 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     row.learned += accepted
     hours_learn_span(&row.hours, began, accepted, now)
     if row.nats < 14.0 and (quiet or young):
-        learn_drift(row, elapsed)
+        learn_drift(row, elapsed, young)
     age = <float>((now - row.first_seen) * 1e-9)
     if row.learned >= RATED_EVENTS and age >= RATED_S:
         row.flags |= ROW_RATED
+    pace = learn_pace(row, elapsed)
     row.rate = hours_rate(&row.hours, hour, row.learned / (age if age > 600.0 else 600.0))
+    row.paced = row.rate * pace
     row.next_tick = now + TICK_S * SECOND_NS

@@ -8,7 +8,7 @@ the first row. The rule of each statistic stands at its `*_merge`.
 
 import numpy as np
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint16_t
 
 from ztcore.layout import ROW
 
@@ -70,7 +70,7 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     into.rate += other.rate
     into.learned += other.learned
     into.unlearned += other.unlearned
-    into.pending_trials += other.pending_trials
+    into.pending_trials = <uint16_t>(into.pending_trials + other.pending_trials)
     into.tokens += other.tokens
     into.singles += other.singles
     into.events += other.events

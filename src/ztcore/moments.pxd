@@ -8,7 +8,7 @@
 
 from libc.stdint cimport uint16_t, uint64_t
 
-from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_from_u16, f4_load, f4_log2, f4_max, f4_min, f4_mul,
+from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_from_u16, f4_lane, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_random, f4_set, f4_sqrt, f4_store, f4_sub, f4_swap, f4_to_u16, f4_weave)
 
 cdef extern from *:
@@ -16,12 +16,14 @@ cdef extern from *:
     #define MOMENT_FLOOR 0.0208137f     /* smallest variance of a log2: (0.1 / ln 2)^2 */
     #define MOMENT_MEAN 1600.0f         /* units of the 16-bit numbers: means to 40, variances to 16 */
     #define MOMENT_VAR 4095.0f
+    #define BODY_VAR 1.0f               /* of the first request with a body */
     #define MOMENT_BEYOND 7.84f         /* 2.8 standard deviations, squared */
     """
     const float MOMENT_FLOOR
     const float MOMENT_MEAN
     const float MOMENT_VAR
     const float MOMENT_BEYOND
+    const float BODY_VAR
 
 cdef enum:
     MOMENTS_KNOWN = 30          # values before anything is beyond the usual
@@ -95,6 +97,9 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
     """Take in values that stand for `weight` like them."""
     cdef float count = m.mean[3]
     cdef f4 stored = slot_load(slot), step, mean, var, d, dd, pooled
+    if m.mean[1] == 0.0 and f4_lane(v, 1) > 0.0:
+        m.mean[1] = f4_lane(v, 1)
+        m.var[1] = BODY_VAR
     # the value a slot started with must not replace the spread it started with
     step = f4_all(moment_step(known, weight) if known >= <float>1.0 else <float>0.0)
     var = f4_swap(stored)
@@ -110,6 +115,8 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
     d = f4_sub(v, mean)
     if count > 20.0:
         d = moments_huber(d, var)
+    if f4_lane(v, 1) == 0.0:            # requests without a body say nothing of those with one
+        step = f4_mul(step, f4_set(1.0, 0.0, 1.0, 1.0))
     f4_store(m.mean, f4_add(mean, f4_mul(step, d)))
     # the distance to the new mean times that to the old one: the first value has no spread
     f4_store(m.var, f4_mul(f4_sub(f4_all(1.0), step), f4_add(var, f4_mul(step, f4_mul(d, d)))))

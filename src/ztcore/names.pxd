@@ -15,7 +15,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ztcore.atomic cimport fence_acquire, fence_release, word_load, word_peek, word_store, word_swap, zt_yield
+from ztcore.atomic cimport barrier, fence_acquire, fence_release, word_load, word_peek, word_store, word_swap, zt_yield
 from ztcore.hash cimport SipKey, siphash
 from ztcore.ids cimport BYTE_DIGIT, BYTE_LETTER, byte_class
 from ztcore.nameplace cimport (Candidate, NAMED_SEGMENTS, NAME_WAYS, Named, WORD_LENGTH, Word, candidate_place,
@@ -141,9 +141,10 @@ cdef inline Word *word_keep(Names *n, uint64_t key, const unsigned char *s, size
             return NULL
         word += place
         memset(word, 0, sizeof(Word))
-        word.key = key
         word.length = <uint8_t>size
         memcpy(word.text, s, size)
+        barrier()               # a writer that is killed leaves no word without its text
+        word.key = key
     word.known |= listed
     return word
 

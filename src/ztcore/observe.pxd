@@ -1,7 +1,7 @@
 # One event's way through a row that the caller owns: time, learning, sight, counts, verdict,
 # action, familiarity.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
@@ -16,7 +16,7 @@ from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
 from ztcore.judge cimport judge_ceilings, judge_rates, judge_score, judge_shares
-from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_store, f4_sub
+from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
 from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
@@ -44,7 +44,7 @@ cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept
     row.minutes.minute = <uint32_t>(now // MINUTE_NS)
     f4_store(row.weight, f4_all(1.0))
     f4_store(row.phi, f4_all(0.2))
-    f4_store(row.gate, f4_all(1.4918247))
+    f4_store(row.gate, f4_all(1.3498588))
     moments_init(&row.moments, row.within)
     learn_usual(&header.fleet, row)
 
@@ -157,8 +157,8 @@ cdef inline void observe_familiar(Row *row, const Event *e, Sight *s) noexcept n
         if zt_unlikely(s.source < 0):
             s.source = sources_take(&row.sources, e.source, s.hour)
         familiar_see(&row.sources.source[s.source].familiar, s.hour)
-    if zt_unlikely(row.last_hour != s.hour):
-        row.last_hour = s.hour
+    if zt_unlikely(row.last_hour != <uint16_t>s.hour):
+        row.last_hour = <uint16_t>s.hour
         row.hour_methods = 0
         hours_see(&row.hours, s.hour)
     if zt_unlikely(not (row.hour_methods >> e.method) & 1):
@@ -175,6 +175,8 @@ cdef inline void observe_sizes(Row *row, const Event *e, const Sight *s) noexcep
             return
         weight = 4.0
     histogram_add(&row.latency, f4_lane(s.values, 3), <uint32_t>weight * e.count)
+    if e.status >= 400:         # what a failed call took and brought says nothing of the usual
+        return
     moments_learn(&row.moments, row.within, &row.endpoints[s.endpoint].moments, s.endpoint_count, s.values, weight, random)
     if row.response.n >= 100.0 and response > <float>30.0 * row.response.mean:
         response = <float>30.0 * row.response.mean
@@ -203,6 +205,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef bint young, quiet
     v.n = 0
     v.best = v.sum = v.absolute = v.nats = v.score = 0.0
+    v.group[0] = v.group[1] = 0.0
     v.hot = 0
     v.fresh = v.corroborated = v.new_endpoint = False
     v.level = v.ceiling = 0
@@ -228,11 +231,11 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     at = decay_weight(now - row.reference)
     weight = at if e.timestamp == now else decay_weight(e.timestamp - row.reference)
-    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_all(row.rate), decay_mean_life()),
+    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, 0.0), decay_mean_life()),
                                                                 f4_sub(at, f4_load(row.weight)))))
     f4_store(row.weight, at)
 
-    sight(&s, row, e, now)
+    sight(&s, &header.fleet, row, e, now)
     hits = signals_hit(row, e, &s)
     observe_counts(header, row, e, hits, weight, now)
     minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, row.loud == 0)
@@ -243,7 +246,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         judge_ceilings(v, policy, row, now)
     row.hot = v.hot
     if v.hot or v.ceiling:
-        judge_score(v, policy, young)
+        judge_score(v, policy, row, now, young)
     if zt_unlikely(v.score > 0.0 or row.decision & DECISION_MACHINE):
         row.score = v.score
         row.nats = v.nats

@@ -54,11 +54,12 @@ cdef struct Row:
     float gate[4]               # exp(mu + margin), mu the learned log of seen over expected: no evidence below
     float bytes_out[4]
     float rate                  # events a second expected at this hour
+    float paced                 # the same, as things went in the last hours: what a burst is held against
     float unlearned             # quiet events since the last tick
     uint32_t hot                # signals with evidence after the last event
-    uint32_t pending_trials     # quiet events since the last fold
     float response_mean         # of `response`
-    uint32_t last_hour          # the last clock hour counted as one the partner calls in
+    uint16_t pending_trials     # quiet events since the last fold
+    uint16_t last_hour          # the last clock hour counted as one the partner calls in, modulo 65,536
     uint8_t flags
     uint8_t level
     uint8_t pin_level
@@ -95,7 +96,7 @@ cdef struct Row:
     uint8_t whys                # how many
     uint8_t cause
     uint8_t name_length
-    uint8_t unused
+    uint8_t raised              # the day, modulo 256, when the record of a tail last grew
     uint16_t app                # index into the header's apps
     int64_t first_seen
     int64_t since               # the level was reached, ns

@@ -5,8 +5,8 @@ from ztcore.verdict cimport Verdict
 cdef extern from *:
     """
     #define LOG_TRIED 3.988984f         /* ln(18 signals x 3 half-lives) */
-    #define ALERT_ONLY 15.5f            /* nats that uncorroborated evidence reaches at most */
-    static const float SCORE_NATS[6] = {0.0f, 9.0f, 16.0f, 25.0f, 40.0f, 60.0f};
+    #define ALERT_ONLY 10.5f            /* nats that uncorroborated evidence reaches at most */
+    static const float SCORE_NATS[6] = {0.0f, 8.0f, 11.0f, 18.0f, 30.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED
@@ -31,7 +31,7 @@ cdef inline float combine(const Verdict *v) noexcept nogil:
     cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
     if nats > ALERT_ONLY and not v.corroborated:
         return ALERT_ONLY
-    return nats if nats > 0.0 else 0.0
+    return 60.0 if nats > 60.0 else nats if nats > 0.0 else 0.0     # 60 are a score of 100: more would only fade late
 
 cdef inline int level_of(float score, const float *threshold) noexcept nogil:
     cdef int level = 4

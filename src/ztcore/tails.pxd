@@ -1,60 +1,126 @@
-# Each signal's own tail: the mean excess of the peaks of past episodes above 2 nats (peaks over
-# threshold). Real traffic is burstier than any formula; evidence is divided by what its own past
-# shows, one number an episode, never one an event.
+# Each signal's own tail: real traffic is burstier than any formula, so evidence above 2 nats is measured
+# in what this partner's past episodes reached (peaks over threshold, one number an episode, never one an
+# event). Two numbers of the past: the mean excess, for how far chance and small jobs go; and the record, for the
+# large job that comes every night.
+#
+# Both are kept apart for the two short half-lives and for the long one: four refused calls when a token has
+# expired are much of a minute and nothing of an hour and a half, in which an attack is seen all the same.
+#
+# The past is whatever did not lead to an action. Once learning is over one record of the partner grows a
+# day, by at most a quarter and two nats, so that nobody teaches it in small steps within an evening.
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ztcore.fixed cimport random_mix
 
 cdef enum:
     TAIL_KINDS = 18
+    TAIL_SPANS = 2              # the two short half-lives, the long one
     TAIL_GAP = 600              # s without evidence that end an episode
+    TAIL_MEMORY = 30            # episodes in the mean
+
+cdef extern from *:
+    """
+    #define TAIL_FROM 2.0f              /* nats: where tails begin */
+    #define TAIL_PRIOR 10.0f            /* episodes that a mean excess of 1 is worth */
+    #define TAIL_RECORD 4.0f            /* nats that an excess like the record's counts for */
+    #define TAIL_UNIT 2.0f              /* peaks and records are kept in halves of a nat */
+    #define TAIL_MEAN 8.0f              /* means in eighths, at most 31 */
+    """
+    const float TAIL_FROM
+    const float TAIL_PRIOR
+    const float TAIL_RECORD
+    const float TAIL_UNIT
+    const float TAIL_MEAN
 
 cdef struct Tails:
-    uint16_t excess[TAIL_KINDS] # sum of excesses over 2 nats, in 1/128, fading by 2 % an episode
-    uint16_t episodes[TAIL_KINDS]   # their number, in 1/1024
-    uint16_t peak[TAIL_KINDS]   # of the running episode, in 1/1024 of nats (at most 63), 0: none
-    uint16_t last[TAIL_KINDS]   # when it last had evidence, in 16 s, modulo 65536
+    uint8_t mean[TAIL_KINDS][TAIL_SPANS]    # excess of past episodes
+    uint8_t record[TAIL_KINDS][TAIL_SPANS]  # the highest peak
+    uint8_t peak[TAIL_KINDS][TAIL_SPANS]    # of the running episode, 0: none
+    uint8_t episodes[TAIL_KINDS]            # how many taught the mean, saturating
+    uint8_t last[TAIL_KINDS]                # when it last had evidence, in 64 s, modulo 256
 
-cdef inline float tail_mean(const Tails *t, int kind) noexcept nogil:
-    """Mean excess, at least 1; ten episodes of 1 are its prior."""
-    cdef float mean = (10.0 + t.excess[kind] * <float>(1.0 / 128.0)) / (10.0 + t.episodes[kind] * <float>(1.0 / 1024.0))
-    return mean if mean > 1.0 else 1.0
+cdef inline float tail_mean(const Tails *t, int kind, int span) noexcept nogil:
+    """Mean excess of past episodes, at least 1."""
+    cdef float n = t.episodes[kind]
+    cdef float mean = (TAIL_PRIOR + n * t.mean[kind][span] * <float>(1.0 / TAIL_MEAN)) / (TAIL_PRIOR + n)
+    return mean if mean > 1.0 else <float>1.0
 
-cdef inline float tail_temper(const Tails *t, int kind, float nats) noexcept nogil:
-    """Evidence in units of this signal's own excesses."""
-    return nats if nats < 2.0 else 2.0 + (nats - 2.0) / tail_mean(t, kind)
+cdef inline float tail_temper(const Tails *t, int kind, int span, float nats) noexcept nogil:
+    """Evidence in units of this signal's own past: up to the record at most TAIL_RECORD nats above 2, from
+    there on in mean excesses."""
+    cdef float step = <float>1.0 / tail_mean(t, kind, span), excess = nats - TAIL_FROM
+    cdef float record = t.record[kind][span] * <float>(1.0 / TAIL_UNIT) - TAIL_FROM
+    if excess <= 0.0:
+        return nats
+    if record * step <= TAIL_RECORD:
+        return TAIL_FROM + excess * step
+    if excess <= record:
+        return TAIL_FROM + excess * TAIL_RECORD / record
+    return TAIL_FROM + TAIL_RECORD + (excess - record) * step
 
-cdef inline void tail_see(Tails *t, int kind, float nats, uint32_t seconds) noexcept nogil:
-    cdef uint16_t peak = <uint16_t>((nats if nats < 63.0 else 63.0) * 1024.0)
-    if peak > t.peak[kind]:
-        t.peak[kind] = peak
-    t.last[kind] = <uint16_t>(seconds >> 4)
+cdef inline float tail_most(const Tails *t, int kind) noexcept nogil:
+    """Nats beyond which counts are shrunk, so that they come down in minutes: some 60 tempered ones."""
+    cdef float most = t.record[kind][0] * <float>(1.0 / TAIL_UNIT) + <float>58.0 * tail_mean(t, kind, 0)
+    return <float>60.0 if most < <float>60.0 else most if most < <float>120.0 else <float>120.0
 
-cdef inline void tail_settle(Tails *t, int kind, uint32_t seconds, bint learn) noexcept nogil:
-    """End the episode where nothing came for ten minutes; its peak teaches the tail unless it was
-    an action's cause (20 nats and more) or there is nothing to learn yet."""
-    cdef float peak
-    if t.peak[kind] == 0 or <uint16_t>(<uint16_t>(seconds >> 4) - t.last[kind]) <= TAIL_GAP >> 4:
+cdef inline bint tail_rises(const Tails *t, int kind, float nats) noexcept nogil:
+    """Whether the long half-life's evidence is as high as it has been in this episode: what is left of an
+    attack only falls."""
+    return <uint8_t>((nats if nats < 127.0 else <float>127.0) * TAIL_UNIT) >= t.peak[kind][1]
+
+cdef inline void tail_see(Tails *t, int kind, int span, float nats, uint32_t seconds) noexcept nogil:
+    cdef uint8_t peak = <uint8_t>((nats if nats < 127.0 else <float>127.0) * TAIL_UNIT)
+    if peak > t.peak[kind][span]:
+        t.peak[kind][span] = peak
+    t.last[kind] = <uint8_t>(seconds >> 6)
+
+cdef inline uint8_t tail_record(Tails *t, int kind, int span, bint young, bint raise_) noexcept nogil:
+    """The record after this episode."""
+    cdef uint32_t before = t.record[kind][span], peak = t.peak[kind][span], most = 255
+    if not young:
+        most = before + before // 4 + <uint32_t>(2.0 * TAIL_UNIT) if raise_ else before
+    return <uint8_t>(before if peak < before else peak if peak < most else most)
+
+cdef inline void tail_learn(Tails *t, int kind, uint32_t seconds, bint young, uint8_t *raised) noexcept nogil:
+    cdef uint8_t day = <uint8_t>(seconds // 86400), record
+    cdef float excess, mean, dither = <float>(random_mix(<uint64_t>seconds + kind) & 0xff) * <float>(1.0 / 256.0)
+    cdef bint raise_ = raised[0] != day
+    cdef int span
+    if t.episodes[kind] < TAIL_MEMORY:
+        t.episodes[kind] += 1
+    for span in range(TAIL_SPANS):
+        excess = t.peak[kind][span] * <float>(1.0 / TAIL_UNIT) - TAIL_FROM
+        mean = t.mean[kind][span]
+        mean += ((excess * TAIL_MEAN if excess > 0.0 else <float>0.0) - mean) / t.episodes[kind] + dither
+        t.mean[kind][span] = <uint8_t>(mean if mean < 255.0 else <float>255.0)
+        record = tail_record(t, kind, span, young, raise_)
+        if record != t.record[kind][span]:
+            t.record[kind][span] = record
+            raised[0] = day
+
+cdef inline void tail_settle(Tails *t, int kind, uint32_t seconds, bint learn, bint young, uint8_t *raised) noexcept nogil:
+    """End the episode where nothing came for ten minutes. learn: it led to no action; young: it may teach
+    whatever it likes, for learning is not over, or the signal leads to no action by itself; raised: the day, modulo 256, when a record last grew."""
+    if t.peak[kind][0] | t.peak[kind][1] == 0 or <uint8_t>(<uint8_t>(seconds >> 6) - t.last[kind]) <= TAIL_GAP >> 6:
         return
-    peak = t.peak[kind] * <float>(1.0 / 1024.0)
-    t.peak[kind] = 0
-    if not learn or peak >= 20.0:
-        return
-    peak = peak - 2.0 if peak < 10.0 else 8.0
-    t.excess[kind] = <uint16_t>(t.excess[kind] * 0.98 + peak * 128.0 + 0.5)
-    t.episodes[kind] = <uint16_t>(t.episodes[kind] * 0.98 + 1024.0 + 0.5)
+    if learn:
+        tail_learn(t, kind, seconds, young, raised)
+    t.peak[kind][0] = t.peak[kind][1] = 0
 
 cdef inline void tails_merge(Tails *into, const Tails *other) noexcept nogil:
-    """Excesses and episodes add, within what 50 of them fade to; the higher running peak stays."""
-    cdef uint32_t excess, episodes
-    cdef int i
+    """Means meet weighted by their episodes; the higher peak and record stay."""
+    cdef uint32_t n, m
+    cdef int i, span
     for i in range(TAIL_KINDS):
-        excess = <uint32_t>into.excess[i] + other.excess[i]
-        episodes = <uint32_t>into.episodes[i] + other.episodes[i]
-        if episodes > 51200:            # 50 in 1/1024
-            excess = <uint32_t>(<uint64_t>excess * 51200 // episodes)
-            episodes = 51200
-        into.excess[i] = <uint16_t>(excess if excess < 65535 else 65535)
-        into.episodes[i] = <uint16_t>episodes
-        if other.peak[i] > into.peak[i]:
-            into.peak[i] = other.peak[i]
-            into.last[i] = other.last[i]
+        n = into.episodes[i]
+        m = other.episodes[i]
+        for span in range(TAIL_SPANS):
+            if n + m:
+                into.mean[i][span] = <uint8_t>((into.mean[i][span] * n + other.mean[i][span] * m + (n + m) // 2) // (n + m))
+            if other.record[i][span] > into.record[i][span]:
+                into.record[i][span] = other.record[i][span]
+            if other.peak[i][span] > into.peak[i][span]:
+                into.peak[i][span] = other.peak[i][span]
+                into.last[i] = other.last[i]
+        into.episodes[i] = <uint8_t>(n + m if n + m < TAIL_MEMORY else TAIL_MEMORY)

@@ -32,7 +32,17 @@ cdef enum:
     REASONS = 3
     # innocent changes cause these too: without one of the others they reach at most alert
     NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
-                           (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR))
+                           (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
+                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS))
+
+    # they show the same thing twice: of each pair only the stronger counts in a sum
+    GROUPS = 2
+
+cdef extern from *:
+    """
+    static const signed char zt_group[18] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 1, 1, 1};
+    """
+    const signed char zt_group[18]
 
 cdef struct Why:                # one reason, as it was when it counted
     uint8_t signal
@@ -45,6 +55,7 @@ cdef struct Why:                # one reason, as it was when it counted
 cdef struct Verdict:
     float best                  # largest evidence of one signal, nats
     float sum                   # of what each has above 2 nats
+    float group[GROUPS]         # what each group put into it
     float absolute              # evidence that counts even while learning
     float nats                  # combined
     float score

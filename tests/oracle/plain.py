@@ -7,7 +7,7 @@ from math import log
 
 HALF_LIVES = (60.0, 600.0, 5400.0)
 LOG_TRIED = log(54)
-KNOTS = ((0.0, 0.0), (9.0, 31.0), (16.0, 61.0), (25.0, 81.0), (40.0, 96.0), (60.0, 100.0))
+KNOTS = ((0.0, 0.0), (8.0, 31.0), (11.0, 61.0), (18.0, 81.0), (30.0, 96.0), (60.0, 100.0))
 
 
 def decayed(events, at):
@@ -42,7 +42,7 @@ def worth(p):
 
 def rate_evidence(seen, expected, mu, phi):
     """Evidence of the request rate."""
-    r = log((seen + 1) / (expected + 1)) - mu - 0.4
+    r = log((seen + 1) / (expected + 1)) - mu - 0.3
     if r <= 0 or seen <= expected:
         return 0.0
     return min(r * r / (2 * (phi + 1 / (expected + 1))), seen * log(seen / expected) - seen + expected)
@@ -56,9 +56,21 @@ def score_of(nats):
     return 100.0
 
 
-def tempered(nats, excess, episodes):
-    """Evidence in units of a signal's own past excesses; ten episodes of 1 are the prior."""
-    return nats if nats < 2 else 2 + (nats - 2) / max((10 + excess) / (10 + episodes), 1.0)
+def tempered(nats, mean, episodes, record):
+    """Evidence in units of a signal's own past: excesses over 2 nats (ten episodes of 1 are the prior); up to the
+    record at most 4 nats."""
+    step = 1 / max((10 + mean * episodes) / (10 + episodes), 1.0)
+    excess, record = nats - 2, record - 2
+    if excess <= 0:
+        return nats
+    if record * step <= 4:
+        return 2 + excess * step
+    return 2 + excess * 4 / record if excess <= record else 6 + (excess - record) * step
+
+
+def most(mean, episodes, record):
+    """Nats that are counted at most."""
+    return min(max(record + 58 * max((10 + mean * episodes) / (10 + episodes), 1.0), 60.0), 120.0)
 
 
 @dataclass

@@ -1,23 +1,35 @@
 """What happens when a partner, or whoever holds its key, turns bad."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ztmon.simulate.calm import HOUR_NS, calm, measure
-from ztmon.simulate.traffic import CALL, Place
-from ztmon.simulate.world import API, Floats, Ints, Partner
-
-SECOND_NS = 1_000_000_000
+from ztmon.simulate.calm import HAS_ID, calm, measure
+from ztmon.simulate.rhythm import HOUR_NS, SECOND_NS
+from ztmon.simulate.traffic import CALL
+from ztmon.simulate.world import (
+    ADMIN,
+    API,
+    EXPORT,
+    FIRST_ADMIN,
+    FIRST_INJECTION,
+    FIRST_PROBE,
+    INJECTIONS,
+    LOGIN,
+    PROBES,
+    Floats,  # fmt: skip
+    Ints,
+    Partner,
+)
 
 
 @dataclass(frozen=True)
 class Attack:
     """One attack: which kind, by which partner (index), when (ns since the epoch) and how long (s).
 
-    strength: calls relative to the kind's usual number; 1 is blatant, 0.05 hides well.
+    strength: relative to the kind at its most blatant, 1; at the kind's `edge` it can just be noticed.
     """
 
     kind: str
@@ -50,43 +62,15 @@ class Scene:
 STRANGE = 8
 """Addresses an attacker has."""
 
-PROBES = ("/.env", "/wp-admin/setup", "/api/admin/users", "/api/internal/config", "/debug/vars", "/.git/config",
-          "/api/keys", "/actuator/heapdump", "/phpmyadmin", "/api/backup", "/server-status", "/api/tokens")  # fmt: skip
-INJECTIONS = (
-    "/api/products?q=%27%20OR%201%3D1--",
-    "/api/orders?sort=id%20UNION%20SELECT%20password%20FROM%20users",
-    "/api/files/../../../../etc/passwd",
-    "/api/products?q=%3Cscript%3Ealert(1)%3C/script%3E",
-)
-DELETES = ("/api/orders/{id}", "/api/customers/{id}")
-
-PLACES = (
-    *(Place(endpoint.method, endpoint.path) for endpoint in API),
-    *(Place("GET", path) for path in PROBES),
-    *(Place("GET", path, suspicious=True) for path in INJECTIONS),
-    *(Place("DELETE", path) for path in DELETES),
-)
-"""All places of a Traffic: the API first, so that an index into API is one into these."""
+Calls = NDArray[np.void]
 
 
-def _place(method: str, path: str) -> int:
-    return next(i for i, place in enumerate(PLACES) if (place.method, place.path) == (method, path))
-
-
-LOGIN = _place("POST", "/api/login")
-ORDER = _place("GET", "/api/orders/{id}")
-CUSTOMER = _place("GET", "/api/customers/{id}")
-FIRST_PROBE = _place("GET", PROBES[0])
-FIRST_INJECTION = _place("GET", INJECTIONS[0])
-FIRST_DELETE = _place("DELETE", DELETES[0])
-
-
-def burst(scene: Scene) -> NDArray[np.void]:
-    """The usual calls, many times as many."""
+def burst(scene: Scene) -> Calls:
+    """The usual calls, three to fifty times as many."""
     return calm(scene.index, scene.partner, scene.own_source, scene.times, scene.rng)
 
 
-def credential_stuffing(scene: Scene) -> NDArray[np.void]:
+def stuffing(scene: Scene) -> Calls:
     """Log-ins with stolen passwords from many addresses; few succeed."""
     calls = _blank(scene)
     calls["source"] = scene.strange_source + scene.rng.integers(0, STRANGE, len(calls))
@@ -94,59 +78,126 @@ def credential_stuffing(scene: Scene) -> NDArray[np.void]:
     return _at(calls, LOGIN, scene)
 
 
-def enumeration(scene: Scene) -> NDArray[np.void]:
+def enumeration(scene: Scene) -> Calls:
     """One object id after the other."""
     calls = _blank(scene)
     calls["object_id"] = 40_000_000 + np.arange(len(calls))
     calls["status"] = np.where(scene.rng.random(len(calls)) < 0.3, 404, 200)
-    return _at(calls, CUSTOMER, scene)
+    return _at(calls, _item(scene), scene)
 
 
-def exfiltration(scene: Scene) -> NDArray[np.void]:
-    """The usual endpoints, with far larger answers."""
-    calls = burst(scene)
-    calls["response_bytes"] = 400_000 * scene.rng.lognormal(0.0, 0.3, len(calls)) * (1.0 + scene.strength)
-    calls["latency_ms"] *= 2.0
+def random_ids(scene: Scene) -> Calls:
+    """Other people's objects, at random (BOLA)."""
+    calls = _blank(scene)
+    calls["object_id"] = scene.rng.integers(1_000_000, 90_000_000, len(calls))
+    calls["status"] = np.where(scene.rng.random(len(calls)) < 0.2, 404, 200)
+    return _at(calls, _item(scene), scene)
+
+
+def scraping(scene: Scene) -> Calls:
+    """Very many answers of the usual size from one of its own endpoints."""
+    calls = _blank(scene)
+    own = scene.partner.endpoints
+    lists = own[~HAS_ID[own]]
     calls["status"] = 200
+    return _at(calls, int(lists[0] if len(lists) else own[0]), scene)
+
+
+def exfiltration(scene: Scene) -> Calls:
+    """The usual endpoints, with answers five to thirty times as large."""
+    calls = burst(scene)
+    calls["status"] = 200
+    usual = np.maximum(calls["response_bytes"], 1000)
+    calls["response_bytes"] = usual * max(5.0, 30.0 * scene.strength) * scene.rng.lognormal(0.0, 0.3, len(calls))
+    calls["latency_ms"] *= 2.0
     return calls
 
 
-def stolen_key(scene: Scene) -> NDArray[np.void]:
+def stolen_key(scene: Scene) -> Calls:
     """Somebody else with the partner's key: strange addresses, other endpoints, a look around."""
     calls = _blank(scene)
     n = len(calls)
-    calls["source"] = scene.strange_source + scene.rng.integers(0, 3, n)
-    look = scene.rng.random(n)
-    place = np.where(look < 0.4, CUSTOMER, FIRST_PROBE + scene.rng.integers(0, len(PROBES), n))
-    place = np.where(look > 0.8, ORDER, place)
-    calls["object_id"] = scene.rng.integers(1_000_000, 9_000_000, n)
-    calls["status"] = scene.rng.choice(np.array([200, 403, 404]), size=n, p=(0.5, 0.3, 0.2))
+    calls["source"] = scene.strange_source + scene.rng.integers(0, 2, n)
+    others = np.setdiff1d(np.arange(len(API)), scene.partner.endpoints)
+    chosen = scene.rng.choice(others, 6)
+    place = chosen[scene.rng.integers(0, 6, n)]
+    calls["object_id"] = np.where(HAS_ID[place], scene.rng.integers(1_000_000, 9_000_000, n), 0)
+    calls["status"] = scene.rng.choice(np.array([200, 403, 404]), size=n, p=(0.7, 0.15, 0.15))
     return _at(calls, place, scene)
 
 
-def probing(scene: Scene) -> NDArray[np.void]:
+def probing(scene: Scene) -> Calls:
     """Paths that do not exist."""
     calls = _blank(scene)
     calls["status"] = 404
     return _at(calls, FIRST_PROBE + scene.rng.integers(0, len(PROBES), len(calls)), scene)
 
 
-def injection(scene: Scene) -> NDArray[np.void]:
+def privilege(scene: Scene) -> Calls:
+    """Functions that are not for partners; they are refused."""
+    calls = _blank(scene)
+    calls["status"] = 403
+    return _at(calls, FIRST_ADMIN + scene.rng.integers(0, len(ADMIN), len(calls)), scene)
+
+
+def payloads(scene: Scene) -> Calls:
+    """Requests far larger than any before."""
+    own = scene.partner.endpoints
+    written = own[np.array([API[i].request_bytes > 0 for i in own])]
+    calls = _blank(scene)
+    calls["status"] = scene.rng.choice(np.array([200, 413]), size=len(calls), p=(0.7, 0.3))
+    calls = _at(calls, int(written[0]) if len(written) else LOGIN, scene)
+    calls["request_bytes"] = (20.0 + 480.0 * scene.strength) * 1000.0 * scene.rng.lognormal(0.0, 0.5, len(calls))
+    return calls
+
+
+def deletes(scene: Scene) -> Calls:
+    """Deleting what it has only ever read."""
+    calls = _blank(scene)
+    calls["object_id"] = scene.rng.choice(scene.partner.objects, len(calls))
+    calls["status"] = np.where(scene.rng.random(len(calls)) < 0.2, 403, 204)
+    return _at(calls, _item(scene) + 4, scene)
+
+
+def injection(scene: Scene) -> Calls:
     """Injection and traversal patterns in path and query."""
     calls = _blank(scene)
     calls["status"] = scene.rng.choice(np.array([200, 400, 500]), size=len(calls), p=(0.3, 0.5, 0.2))
     return _at(calls, FIRST_INJECTION + scene.rng.integers(0, len(INJECTIONS), len(calls)), scene)
 
 
-def deletes(scene: Scene) -> NDArray[np.void]:
-    """Deleting what it has only ever read."""
+def flow_abuse(scene: Scene) -> Calls:
+    """One step of the business, over and over, at the pace of a machine: reservations, orders, vouchers."""
     calls = _blank(scene)
-    calls["object_id"] = scene.rng.choice(scene.partner.objects, len(calls))
-    calls["status"] = np.where(scene.rng.random(len(calls)) < 0.2, 403, 204)
-    return _at(calls, FIRST_DELETE + scene.rng.integers(0, len(DELETES), len(calls)), scene)
+    own = scene.partner.endpoints
+    written = own[np.array([API[i].method == "POST" and i != LOGIN for i in own])]
+    span = scene.times[-1] - scene.times[0] if len(scene.times) else 0
+    calls["timestamp"] = scene.times[:1] + (np.arange(len(calls)) * (span / max(1, len(calls) - 1))).astype(np.int64)
+    calls["status"] = 201
+    return _at(calls, int(written[0]) if len(written) else 2, scene)
 
 
-def _blank(scene: Scene) -> NDArray[np.void]:
+def several(scene: Scene) -> Calls:
+    """From strange addresses: a look around, objects in sequence, large exports."""
+    part = scene.rng.integers(0, 3, len(scene.times))
+    found = []
+    for i, make in enumerate((stolen_key, enumeration, exfiltration)):
+        calls = make(replace(scene, times=scene.times[part == i]))
+        calls["source"] = scene.strange_source + scene.rng.integers(0, 2, len(calls))
+        if make is exfiltration:
+            calls["place"], calls["object_id"] = EXPORT, 0
+        found.append(calls)
+    return np.concatenate(found)
+
+
+def _item(scene: Scene) -> int:
+    """The first endpoint of the partner that reads one object of a resource."""
+    own = scene.partner.endpoints
+    items = own[(own % 6 == 1) & (own < 48)]
+    return int(items[0]) if len(items) else 1
+
+
+def _blank(scene: Scene) -> Calls:
     calls = np.zeros(len(scene.times), CALL)
     calls["timestamp"] = scene.times
     calls["partner"] = scene.index
@@ -154,9 +205,10 @@ def _blank(scene: Scene) -> NDArray[np.void]:
     return calls
 
 
-def _at(calls: NDArray[np.void], place: int | Ints, scene: Scene) -> NDArray[np.void]:
-    """Sent to this place; latencies and sizes as some endpoint of the API has them."""
-    calls["place"] = ORDER
+def _at(calls: Calls, place: int | Ints, scene: Scene) -> Calls:
+    """Sent to this place; latencies and sizes as the endpoint has them, or one like it."""
+    calls["place"] = place
+    calls["place"][calls["place"] >= len(HAS_ID)] = 0
     measure(calls, np.ones(len(calls)), scene.rng)
     calls["place"] = place
     return calls
@@ -166,48 +218,79 @@ def _at(calls: NDArray[np.void], place: int | Ints, scene: Scene) -> NDArray[np.
 class Kind:
     """A kind of attack and how many calls it makes at strength 1."""
 
-    make: Callable[[Scene], NDArray[np.void]]
+    make: Callable[[Scene], Calls]
     per_minute: float
     times_usual: float
     """At least so many times the partner's mean rate."""
+    edge: float
+    """The strength at which it can just be noticed; 1 is blatant."""
+    minutes: float = 15.0
+    """How long it usually goes on."""
+    rising: bool = False
+    """From nothing at its begin to its full rate at its end."""
 
 
 KINDS = {
-    "burst": Kind(burst, 120.0, 15.0),
-    "credential_stuffing": Kind(credential_stuffing, 60.0, 0.5),
-    "enumeration": Kind(enumeration, 120.0, 1.0),
-    "exfiltration": Kind(exfiltration, 40.0, 1.0),
-    "stolen_key": Kind(stolen_key, 30.0, 0.3),
-    "probing": Kind(probing, 40.0, 0.3),
-    "injection": Kind(injection, 20.0, 0.2),
-    "deletes": Kind(deletes, 30.0, 0.3),
+    "burst": Kind(burst, 120.0, 49.0, 0.1),
+    "ramp": Kind(burst, 60.0, 20.0, 0.4, 180.0, rising=True),
+    "credential_stuffing": Kind(stuffing, 60.0, 0.5, 0.15),
+    "slow_stuffing": Kind(stuffing, 2.0, 0.0, 0.6, 150.0),
+    "enumeration": Kind(enumeration, 120.0, 1.0, 0.2),
+    "random_ids": Kind(random_ids, 120.0, 1.0, 0.25),
+    "scraping": Kind(scraping, 60.0, 20.0, 0.25),
+    "exfiltration": Kind(exfiltration, 20.0, 1.0, 0.2),
+    "stolen_key": Kind(stolen_key, 4.0, 0.5, 0.6),
+    "probing": Kind(probing, 40.0, 0.3, 0.15),
+    "privilege": Kind(privilege, 20.0, 0.1, 0.15),
+    "payloads": Kind(payloads, 15.0, 0.1, 0.2),
+    "deletes": Kind(deletes, 30.0, 0.3, 0.15),
+    "injection": Kind(injection, 20.0, 0.2, 0.1),
+    "flow_abuse": Kind(flow_abuse, 60.0, 3.0, 0.3),
+    "several": Kind(several, 60.0, 1.0, 0.25),
+    "fleet": Kind(stuffing, 10.0, 0.1, 0.4),
 }
+"""By name. `fleet` is credential stuffing over all partners at once."""
 
 
 def attack_calls(attack: Attack, partner: Partner, own_source: int, strange_source: int,
-                 rng: np.random.Generator) -> NDArray[np.void]:
-    """The calls of an attack, in order of time; at least one."""
+                 rng: np.random.Generator) -> Calls:
+    """The calls of an attack; at least one."""
     kind = KINDS[attack.kind]
     usual = partner.requests_per_hour / 60.0
     rate = attack.strength * max(kind.per_minute, kind.times_usual * usual)
-    count = max(1, int(rng.poisson(rate * attack.seconds / 60.0)))
-    spread: Floats = rng.random(count) * attack.seconds
-    times = np.sort(attack.start + (spread * SECOND_NS).astype(np.int64))
+    count = max(1, int(rng.poisson(rate * attack.seconds / 60.0 / (2.0 if kind.rising else 1.0))))
+    spread: Floats = rng.random(count)
+    if kind.rising:
+        spread = np.sqrt(spread)
+    times = np.sort(attack.start + (spread * attack.seconds * SECOND_NS).astype(np.int64))
     return kind.make(Scene(partner, attack.partner, times, own_source, strange_source, attack.strength, rng))
 
 
-def spread_attacks(kinds: list[str], partners: int, start: int, hours: float, seconds: float, strength: float,
+def drawn_strength(kind: str, rng: np.random.Generator) -> float:
+    """From the edge of the noticeable to blatant, alike in logarithm."""
+    return float(KINDS[kind].edge ** rng.random())
+
+
+def spread_attacks(kinds: list[str], partners: int, start: int, hours: float, seconds: float | None, strength: float | None,
                    rng: np.random.Generator) -> tuple[Attack, ...]:
     """One attack of each kind in turn, each by another partner while there are enough of them, after 25 hours
-    or a third of the time, whichever is later (of a time of 36 hours or less: in its second half)."""
+    or a third of the time, whichever is later (of a time of 36 hours or less: in its second half).
+
+    seconds: how long each lasts, None: as usual for its kind. strength: None: drawn.
+    """
     if not kinds:
         return ()
     whole = int(hours * HOUR_NS)
     first = start + (whole // 2 if hours <= 36 else max(25 * HOUR_NS, whole // 3))
     room = (start + whole - first) // len(kinds)
-    slack = max(1, room - int(seconds * SECOND_NS))
     who = rng.permutation(partners)
-    return tuple(
-        Attack(kind, int(who[i % partners]), first + i * room + int(rng.random() * slack), seconds, strength)
-        for i, kind in enumerate(kinds)
-    )
+    found = []
+    for i, kind in enumerate(kinds):
+        lasts = KINDS[kind].minutes * 60.0 if seconds is None else seconds
+        lasts = min(lasts, (start + whole - first) / SECOND_NS * 0.9)
+        begin = first + i * room + int(rng.random() * max(1, room - int(lasts * SECOND_NS)))
+        begin = min(begin, start + whole - int(lasts * SECOND_NS))
+        size = drawn_strength(kind, rng) if strength is None else strength
+        targets = range(partners) if kind == "fleet" else (int(who[i % partners]),)
+        found += [Attack(kind, target, begin, lasts, size) for target in targets]
+    return tuple(found)
