@@ -2,6 +2,7 @@
 # make test      build, install and pass the tests
 # make build     compile what changed of the native core
 # make bench     measure (takes minutes)
+# make detection measure what is found and who is wrongly acted on; writes docs/detection.md (minutes)
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
 # make races     several workers' threads on one state under ThreadSanitizer (two minutes)
 # make stress    kill two hundred workers of a shared state; check the larger models (minutes)
@@ -16,7 +17,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench sanitize races stress lint clean distclean
+.PHONY: run test build bench detection sanitize races stress lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -32,6 +33,9 @@ bench: build $(VENV)/stamp-test
 	$(PY) benchmarks/replay.py build/replay.json
 	$(PY) benchmarks/shared.py build/shared.json
 	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json
+
+detection: build $(VENV)/stamp-bench
+	$(PY) benchmarks/detection
 
 # The interpreter itself is not built with the sanitizer, so its runtime comes first by preload;
 # leaks are not looked for, for CPython keeps memory on purpose until it ends.
@@ -72,6 +76,10 @@ $(VENV)/stamp-venv:
 
 $(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
 	$(PIP) install --no-build-isolation --editable ".[gateway]"
+	@touch $@
+
+$(VENV)/stamp-bench: $(VENV)/stamp-test
+	$(PIP) install --no-build-isolation --editable ".[gateway,test,bench]"
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp-install

@@ -1,0 +1,134 @@
+"""Writes docs/detection.md: what is found, how fast, and who was wrongly acted on, at the shipped configuration.
+
+    python benchmarks/detection [--plain FIRST:LAST] [--hard FIRST:LAST] [--peers N] [--out PAGE]
+
+The seeds reported are not those that the numbers of the engine were tuned on (1 to 8).
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from detection import peers, verdicts  # noqa: E402
+from detection.page import write  # noqa: E402
+from ztmon.simulate import KINDS, simulate  # noqa: E402
+
+PARTNERS, HOURS = 40, 144.0
+MEDIUM = 0.5
+
+
+@dataclass
+class Outcome:
+    """What became of one seed."""
+
+    found: list[verdicts.Found]
+    throttles: list[verdicts.Wrong]
+    alerts: list[verdicts.Wrong]
+    aftermath: int
+    hours: float
+    days: float
+
+
+def one(task: tuple[bool, int]) -> Outcome:
+    hard, seed = task
+    simulation = simulate(PARTNERS, HOURS, seed, strength=None if hard else MEDIUM, hard=hard)
+    levels = verdicts.changes(simulation)
+    throttles, aftermath = verdicts.wrong(simulation, levels, verdicts.THROTTLE)
+    alerts, _ = verdicts.wrong(simulation, levels, verdicts.ALERT)
+    return Outcome(verdicts.found(simulation, levels), throttles, alerts, aftermath,
+                   verdicts.wrong_hours(simulation, levels), verdicts.partner_days(simulation))
+
+
+def peer(task: tuple[str, bool, int]) -> tuple[list[tuple[int, int, float]], int, float]:
+    """For each of a range of thresholds (attacks, found, median seconds), false episodes; and the days."""
+    name, hard, seed = task
+    simulation = simulate(PARTNERS, HOURS, seed, strength=None if hard else MEDIUM, hard=hard)
+    scores = peers.scored(simulation, peers.PEERS[name])
+    return scores, simulation, verdicts.partner_days(simulation)
+
+
+def best(name: str, hard: bool, seeds: range) -> dict[str, float] | None:
+    """The peer at the threshold with the most found less false episodes per 100 partner-days."""
+    try:
+        runs = [peer((name, hard, seed)) for seed in seeds]
+    except ImportError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+        return None
+    values = np.concatenate([value for scores, _, _ in runs for _, _, value in scores])
+    days = sum(run[2] for run in runs)
+    answers = []
+    for threshold in np.unique(np.quantile(values, 1 - np.geomspace(1e-6, 0.02, 60))):
+        seconds, false = [], 0
+        for scores, simulation, _ in runs:
+            took, wrong = peers.judged(simulation, scores, threshold)
+            seconds += took
+            false += wrong
+        share = float(np.isfinite(seconds).mean())
+        answers.append({"found": share, "median": float(np.median(seconds)), "false": false / days * 100})
+    return max(answers, key=lambda answer: answer["found"] * 100 - answer["false"])
+
+
+def seeds(text: str) -> range:
+    first, last = (int(part) for part in text.split(":"))
+    return range(first, last)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--plain", type=seeds, default=range(101, 117))
+    arguments.add_argument("--hard", type=seeds, default=range(101, 117))
+    arguments.add_argument("--peers", type=int, default=2, help="on so many of these seeds")
+    arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "detection.md")
+    chosen = arguments.parse_args()
+    began = time.monotonic()
+    sections = {}
+    for name, hard, numbers in (("plain", False, chosen.plain), ("hard", True, chosen.hard)):
+        with ProcessPoolExecutor(2) as pool:
+            outcomes = list(pool.map(one, [(hard, seed) for seed in numbers]))
+        sections[name] = summary(outcomes)
+        sections[name]["seeds"] = numbers
+        few = range(numbers.start, numbers.start + chosen.peers)
+        sections[name]["peers"] = {peer_: best(peer_, hard, few) for peer_ in peers.PEERS} if chosen.peers else {}
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    chosen.out.write_text(write(sections))
+
+
+def summary(outcomes: list[Outcome]) -> dict[str, object]:
+    kinds = defaultdict(list)
+    for outcome in outcomes:
+        for found in outcome.found:
+            kinds[found.attack.kind].append(found)
+    every = [found for outcome in outcomes for found in outcome.found]
+    return {
+        "all": numbers([found for found in every if found.attack.kind != "fleet"]),
+        "kinds": {kind: numbers(kinds[kind]) for kind in KINDS if kinds[kind]},
+        "days": sum(outcome.days for outcome in outcomes),
+        "throttles": Counter(wrong.cause for outcome in outcomes for wrong in outcome.throttles),
+        "alerts": Counter(wrong.cause for outcome in outcomes for wrong in outcome.alerts),
+        "aftermath": sum(outcome.aftermath for outcome in outcomes),
+        "hours": sum(outcome.hours for outcome in outcomes),
+    }
+
+
+def numbers(found: list[verdicts.Found]) -> dict[str, float]:
+    """Shares found and median delays at alert and throttle."""
+    answer = {"n": len(found)}
+    for i, level in enumerate(("alert", "throttle")):
+        seconds = np.array([one_.seconds[i] for one_ in found])
+        answer[f"{level}_share"] = float(np.isfinite(seconds).mean())
+        answer[f"{level}_seconds"] = float(np.median(seconds))
+        answer[f"{level}_events"] = float(np.median([one_.events[i] for one_ in found]))
+    return answer
+
+
+if __name__ == "__main__":
+    main()
