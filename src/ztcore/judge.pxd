@@ -7,11 +7,11 @@ from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
-from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
+from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max, f4_min,
                            f4_mul, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
-from ztcore.row cimport ROW_RATED, Row
+from ztcore.row cimport ROW_GROWN, ROW_RATED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
@@ -25,6 +25,12 @@ from ztcore.times cimport seconds_of
 
 cdef enum:
     CEILING_EVENTS = 20         # within the minute, before a ceiling counts
+
+cdef extern from *:
+    """
+    #define YOUNG_PHI 0.06f
+    """
+    const float YOUNG_PHI
 
 cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
     cdef int group = zt_group[kind]
@@ -127,8 +133,10 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     """Request rate, bytes out, ramp: first a bound without a division, then the evidence."""
     cdef uint32_t seconds
     cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
-    cdef f4 e, r, raw
+    cdef f4 e, r, raw, phi = f4_load(row.phi)
     cdef float mean = row.response_mean, most
+    if zt_unlikely(not row.flags & ROW_GROWN):      # jobs are to leave their record as it will be seen once phi is known
+        phi = f4_min(phi, f4_all(YOUNG_PHI))
     if zt_unlikely(not row.flags & ROW_RATED):
         return
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
@@ -136,13 +144,13 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
         seconds = seconds_of(now)
         e = f4_div(expected, w)
         r = f4_div(seen, w)
-        raw = rate_evidence(r, e, rate_mu(row), f4_load(row.phi))
+        raw = rate_evidence(r, e, rate_mu(row), phi)
         most = tail_most(&row.tails, REQUEST_RATE)
         if f1_max3(raw) > most:
             saturate(row.seen, raw, most)
         judge_take(v, row, REQUEST_RATE, raw, most, r, e, 0.0, True, seconds)
         if f4_above(r, f4_add(f4_mul(e, f4_all(2.0)), f4_all(1.0))) & 4:
-            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e, f4_load(row.phi)), 120.0, r, e, 0.0, True, seconds)
+            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e, phi), 120.0, r, e, 0.0, True, seconds)
     if response > mean or (row.hot >> BYTES_OUT) & 1:
         e = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
         if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(mean), f4_add(e, f4_mul(w, f4_all(0.49))))):
