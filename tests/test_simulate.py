@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ztmon import Config, ConfigError, InputError, Monitor, wire
-from ztmon.simulate import KINDS, START, main, simulate
+from ztmon.simulate import HAPPENINGS, KINDS, START, main, simulate
 from ztmon.simulate.calm import HOUR_NS
 
 THROTTLE = 2
@@ -147,3 +147,48 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     """Where the output cannot be written, the message says which file and why."""
     with pytest.raises(InputError, match=r"events\.jsonl: cannot be written: No such file"):
         main(2, 2, out=tmp_path / "nowhere" / "events.jsonl", attacks="none")
+
+
+def test_a_hard_stream_holds_what_is_innocent():
+    """Partners of very different size, one of each happening in the truth, and what each says is in the traffic."""
+    found = simulate(40, 120, 5, kinds=(), hard=True)
+    calls, start = found.traffic.calls, START * 10**9
+    sizes = np.bincount(calls["partner"], minlength=40)
+    assert sizes.max() > 500 * max(1, sizes.min())
+    happenings = {what.kind: what for what in found.happenings}
+    assert happenings.keys() == HAPPENINGS.keys()
+    assert [entry["kind"] for entry in found.truth() if entry.get("innocent")] == list(HAPPENINGS)
+
+    def between(what, partner=None):
+        inside = (calls["timestamp"] >= what.start) & (calls["timestamp"] < what.end)
+        return calls[inside if partner is None else inside & (calls["partner"] == partner)]
+
+    silent = happenings["silence"]
+    assert len(between(silent, silent.partner)) == 0
+    born = happenings["newborn"]
+    assert calls["timestamp"][calls["partner"] == born.partner].min() >= born.end
+    assert (between(happenings["failing_backend"])["status"] >= 500).mean() > 0.3
+    assert np.median(between(happenings["slow_backend"])["latency_ms"]) > 3 * np.median(calls["latency_ms"])
+    assert (np.array([place.path.startswith("/v2/") for place in found.traffic.places])[
+        between(happenings["renamed_routes"])["place"]]).mean() > 0.8
+    assert calls["timestamp"][0] >= start
+    assert (np.diff(calls["timestamp"]) >= 0).all()
+
+
+def test_strengths_are_drawn_between_the_edge_and_blatant():
+    """Each attack has its own, and no two seeds the same."""
+    found = [simulate(20, 60, seed, strength=None).attacks for seed in (1, 2)]
+    for attacks in found:
+        assert all(KINDS[attack.kind].edge <= attack.strength <= 1.0 for attack in attacks)
+    assert [a.strength for a in found[0]] != [a.strength for a in found[1]]
+
+
+def test_rates_follow_real_series(tmp_path):
+    """A folder of series gives the partners' rates their shape."""
+    (tmp_path / "series.csv").write_text("time,value\n" + "".join(f"{i},{1 + 9 * (i % 6 == 0)}\n" for i in range(600)))
+    found = simulate(3, 24, 1, kinds=(), shapes=tmp_path)
+    step = ((found.traffic.calls["timestamp"] - START * 10**9) // (600 * 10**9)).astype(int)
+    counts = np.bincount(step, minlength=144)
+    assert counts[::6].sum() > 1.5 * (counts.sum() - counts[::6].sum())
+    with pytest.raises(InputError, match="has no CSV file with a series"):
+        simulate(3, 24, 1, shapes=tmp_path.parent / tmp_path.name / "..")

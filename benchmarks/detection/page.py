@@ -18,27 +18,34 @@ outside every attack's window (those in the half hour after one are counted apar
 above outside every attack's window and the 75 minutes after it.
 """
 
-OWASP = """
-## Against the OWASP API Security Top 10 (2023)
-
-| risk | what of it telemetry shows | attacks simulated |
-|---|---|---|
-| API1 Broken object level authorization | objects asked for in sequence or at random, far more new ones than usual | enumeration, random_ids |
-| API2 Broken authentication | failing log-ins, fast or slow; a key used from elsewhere for other things | credential_stuffing, slow_stuffing, fleet, stolen_key |
-| API3 Broken object property level authorization | only its volume: answers or requests larger than usual | exfiltration, payloads |
-| API4 Unrestricted resource consumption | rate, bytes, slow answers against the partner's own past | burst, ramp, scraping, payloads |
-| API5 Broken function level authorization | functions never used before, refusals on them, destructive methods | privilege, deletes |
-| API6 Unrestricted access to sensitive business flows | one endpoint in an unnatural rhythm | flow_abuse |
-| API7 Server side request forgery | **not seen**, but for patterns in path and query | injection |
-| API8 Security misconfiguration | who looks for it: paths that do not exist | probing |
-| API9 Improper inventory management | **not seen**: calls of old versions look like calls | |
-| API10 Unsafe consumption of APIs | **not seen**: it happens on calls that the API makes itself | |
-"""
+RISKS = (
+    ("API1 Broken object level authorization", "objects asked for in sequence or at random, far more new ones than usual",
+     "enumeration, random_ids"),
+    ("API2 Broken authentication", "failing log-ins, fast or slow; a key used from elsewhere for other things",
+     "credential_stuffing, slow_stuffing, fleet, stolen_key"),
+    ("API3 Broken object property level authorization", "only its volume: answers or requests larger than usual",
+     "exfiltration, payloads"),
+    ("API4 Unrestricted resource consumption", "rate, bytes, slow answers against the partner's own past",
+     "burst, ramp, scraping, payloads"),
+    ("API5 Broken function level authorization", "functions never used before, refusals on them, destructive methods",
+     "privilege, deletes"),
+    ("API6 Unrestricted access to sensitive business flows", "one endpoint in an unnatural rhythm", "flow_abuse"),
+    ("API7 Server side request forgery", "**not seen**, but for patterns in path and query", "injection"),
+    ("API8 Security misconfiguration", "who looks for it: paths that do not exist", "probing"),
+    ("API9 Improper inventory management", "**not seen**: calls of old versions look like calls", ""),
+    ("API10 Unsafe consumption of APIs", "**not seen**: it happens on calls that the API makes itself", ""),
+)
 
 
 def write(sections: dict[str, dict[str, Any]]) -> str:
     """The page as text."""
-    return HEAD + overview(sections) + "".join(section(name, data) for name, data in sections.items()) + OWASP
+    return HEAD + overview(sections) + "".join(section(name, data) for name, data in sections.items()) + owasp()
+
+
+def owasp() -> str:
+    lines = ["", "## Against the OWASP API Security Top 10 (2023)", "",
+             "| risk | what of it telemetry shows | attacks simulated |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {risk} | {shown} | {attacks} |" for risk, shown, attacks in RISKS]) + "\n"
 
 
 def overview(sections: dict[str, dict[str, Any]]) -> str:

@@ -27,7 +27,7 @@ def minutes(simulation: Simulation) -> Iterator[tuple[int, NDArray[np.int64], Fl
         own = calls[order[edges[partner] : edges[partner + 1]]]
         if len(own) == 0:
             continue
-        at, first, inverse = np.unique(own["timestamp"] // MINUTE_NS, return_index=True, return_inverse=True)
+        at, inverse = np.unique(own["timestamp"] // MINUTE_NS, return_inverse=True)
         status = own["status"]
         auth = np.isin(status, (401, 403))
         columns = [np.bincount(inverse), np.bincount(inverse, auth),

@@ -3,6 +3,8 @@
 #
 # 1,024 words, each an endpoint: 20 bits of its hash | the hour it came up (16) | the first two partners who called it
 # with success (14 each); both the same once there was a third. What came up in the fleet's first day was always there.
+# Once several endpoints have become common within hours, what else came up since then belongs to the same deployment,
+# though fewer partners use it.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -12,6 +14,8 @@ cdef enum:
     RELEASES = 1024
     RELEASE_HOURS = 96          # so long it is one
     FIRST_HOURS = 24
+    DEPLOY_HOURS = 6
+    DEPLOY_COMMON = 5           # endpoints
     HOUR_BITS = 0xffff
     PARTNER_BITS = 0x3fff
 
@@ -23,6 +27,8 @@ cdef extern from *:
 
 cdef struct Releases:
     uint64_t began              # 1 + the hour of the fleet's first call, 0: none yet
+    uint64_t deployed           # 1 + the hour in which the first endpoint of the latest deployment became common
+    uint64_t common             # how many did since, within DEPLOY_HOURS
     uint64_t entry[RELEASES]
 
 cdef inline uint32_t release_hour(uint64_t entry) noexcept nogil:
@@ -49,11 +55,26 @@ cdef inline uint64_t release_meet(uint64_t entry, uint64_t partner) noexcept nog
         return entry
     return entry | (mark << 14) if second == 0 else (entry & ~(<uint64_t>PARTNER_BITS << 14)) | (first << 14)
 
+cdef inline bint release_common(uint64_t entry) noexcept nogil:
+    return entry & PARTNER_BITS == (entry >> 14) & PARTNER_BITS and entry & PARTNER_BITS != 0
+
+cdef inline void release_deploy(Releases *r, uint32_t hour) noexcept nogil:
+    """An endpoint became common."""
+    cdef uint32_t since = (hour + 1 - <uint32_t>r.deployed) & HOUR_BITS
+    if r.deployed == 0 or since > (RELEASE_HOURS if r.common >= DEPLOY_COMMON else DEPLOY_HOURS):
+        r.deployed = 1 + hour
+        r.common = 0
+    r.common += 1
+
+cdef inline bint release_young(const Releases *r, uint64_t entry, uint32_t hour) noexcept nogil:
+    """Whether it came up lately, and not in the fleet's first day."""
+    return ((hour - release_hour(entry)) & HOUR_BITS) < RELEASE_HOURS and (
+        (release_hour(entry) + 1 - <uint32_t>r.began) & HOUR_BITS) >= FIRST_HOURS
+
 cdef inline bint release_see(Releases *r, uint64_t endpoint, uint64_t partner, uint32_t hour, bint success) noexcept nogil:
     """A partner called an endpoint that it does not know; True where that is a release's doing."""
     cdef uint64_t *at = release_find(r, endpoint)
     cdef uint64_t before = word_peek(at), entry = before
-    cdef uint32_t since
     hour &= HOUR_BITS
     if r.began == 0:
         r.began = 1 + hour
@@ -65,6 +86,9 @@ cdef inline bint release_see(Releases *r, uint64_t endpoint, uint64_t partner, u
         entry = release_meet(entry, partner)
         if entry != before:
             word_store(at, entry)
-    since = (hour - release_hour(entry)) & HOUR_BITS
-    return (since < RELEASE_HOURS and ((release_hour(entry) + 1 - r.began) & HOUR_BITS) >= FIRST_HOURS and
-            entry & PARTNER_BITS == (entry >> 14) & PARTNER_BITS)
+            if release_common(entry) and release_young(r, entry, hour):
+                release_deploy(r, hour)
+    if not release_young(r, entry, hour):
+        return False
+    return release_common(entry) or (success and r.common >= DEPLOY_COMMON and (
+        (release_hour(entry) + 2 - <uint32_t>r.deployed) & HOUR_BITS) < RELEASE_HOURS)

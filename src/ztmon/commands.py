@@ -178,8 +178,17 @@ def simulate(
         str,
         typer.Option(metavar="all|none|KIND,...[@STRENGTH]",
                      help="Which attacks happen, each to one partner after it was learned for a day. @0.2 at the "
-                          "end makes them a fifth as strong; 1 is blatant."),
+                          "end makes them a fifth as strong; 1 is blatant; @drawn: each its own."),
     ] = "all",
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Partners have sessions, jobs, bouts of errors and the like, and innocent things "
+                                          "happen: the backend fails, routes are renamed, a partner is born ..")
+    ] = False,
+    shapes: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", show_default=False,
+                     help="Rates follow the series in this folder's CSV files (second column) instead of made-up days."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="OUT.jsonl", show_default="standard output", help="Where the lines go.")
     ] = None,
@@ -197,7 +206,7 @@ def simulate(
     from ztmon.simulate import main
 
     try:
-        raise typer.Exit(main(partners, hours, seed, attacks, out, truth))
+        raise typer.Exit(main(partners, hours, seed, attacks, out, truth, hard, shapes))
     except ZtmonError as error:
         raise _refuse("simulate", error) from None
 
