@@ -28,7 +28,7 @@ SEEN = {
     "new_sources": "calls came from addresses it never used",
     "sequential_ids": "calls went through object ids one after the other",
     "suspicious_patterns": "calls carried an injection or traversal pattern",
-    "new_source_and_endpoint": "calls came from an unfamiliar address to an unfamiliar endpoint",
+    "new_source_and_endpoint": "calls to unfamiliar endpoints came from an unfamiliar address",
     "destructive_method": "calls used a changing method it never used before",
     "errors_on_new_endpoints": "calls to unfamiliar endpoints failed",
     "new_ids": "calls asked for object ids it had not asked for before",
