@@ -84,8 +84,8 @@ def seeds(text: str) -> range:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--plain", type=seeds, default=range(201, 217))
-    arguments.add_argument("--hard", type=seeds, default=range(201, 217))
+    arguments.add_argument("--plain", type=seeds, default=range(301, 317))
+    arguments.add_argument("--hard", type=seeds, default=range(301, 317))
     arguments.add_argument("--peers", type=int, default=2, help="on so many of these seeds")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "detection.md")
     chosen = arguments.parse_args()

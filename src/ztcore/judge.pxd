@@ -11,14 +11,14 @@ from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lan
                            f4_mul, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
-from ztcore.row cimport ROW_GROWN, ROW_RATED, Row
+from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
                              CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
-                             NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+                             NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
 from ztcore.times cimport seconds_of
@@ -89,10 +89,12 @@ cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t 
     return p
 
 cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
-    cdef uint32_t left = (hits | row.hot) & 0x7fff, seconds = seconds_of(now)
+    cdef uint32_t left = (hits | row.hot) & 0xffff, seconds = seconds_of(now)
     cdef f4 n = f4_load(row.trials), k, trials, raw
     cdef float p, m, most
     cdef int s
+    if zt_unlikely(not row.flags & ROW_SETTLED):    # how often it repeats itself is for the burn-in to learn
+        left &= ~<uint32_t>(1 << REPEATS)
     while left:
         s = zt_ctz(left)
         left &= left - 1

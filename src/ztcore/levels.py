@@ -31,6 +31,7 @@ SIGNALS = (
     "errors_on_new_endpoints",
     "new_ids",
     "unusual_hour",
+    "repeats",
     "request_rate",
     "bytes_out",
     "rate_ramp",

@@ -22,7 +22,7 @@ from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
 from ztcore.moments cimport moments_init, moments_learn, slot_start
 from ztcore.policy cimport Policy
-from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_SETTLED, Row
+from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_LOUD, ROW_SETTLED, Row
 from ztcore.score cimport level_of
 from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
@@ -224,9 +224,9 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     if zt_unlikely(now - row.reference > REBASE_S * SECOND_NS):
         row_rebase(row, now)
     if zt_unlikely(now >= row.next_tick):
-        learn_rate(policy, row, now, row.loud == 0, young)
+        learn_rate(policy, row, now, not row.flags & ROW_LOUD, young)
         if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
-            learn_shares(header, row, now, row.loud == 0)
+            learn_shares(header, row, now, not row.flags & ROW_LOUD)
     row.last_seen = now
 
     at = decay_weight(now - row.reference)
@@ -238,7 +238,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     sight(&s, &header.fleet, row, e, now)
     hits = signals_hit(row, e, &s)
     observe_counts(header, row, e, hits, weight, now)
-    minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, row.loud == 0)
+    minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, not row.flags & ROW_LOUD)
 
     judge_shares(v, header, row, hits, at, now)
     judge_rates(v, row, e.response_bytes, at, now)
@@ -254,7 +254,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         if v.score >= policy.threshold[1] or row.episode:
             observe_anomaly(t, row, v, now)
     quiet = young or v.score < policy.threshold[1]
-    row.loud = 0 if quiet else 1
+    row.flags = <uint8_t>(row.flags & ~ROW_LOUD) if quiet else <uint8_t>(row.flags | ROW_LOUD)
     if quiet:
         v.new_endpoint = s.endpoint < 0
         observe_familiar(row, e, &s)

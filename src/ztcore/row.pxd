@@ -20,7 +20,7 @@ from ztcore.verdict cimport Why
 from ztcore.welford cimport Welford
 
 cdef enum:
-    COUNTERS = 16               # the signals that are shares, and the calls that are unfamiliar
+    COUNTERS = 17               # the signals that are shares, and the calls that are unfamiliar
     WHYS = 2                    # reasons kept with a level
 
 cdef enum:                      # flags
@@ -30,6 +30,7 @@ cdef enum:                      # flags
     ROW_ABSOLUTE = 8            # the level was reached by a ceiling, which auto_throttle=False leaves in force
     ROW_GROWN = 16              # learning is over
     ROW_SETTLED = 32            # burn-in is over: what is new is news
+    ROW_LOUD = 128              # the last event was no quiet one: it teaches nothing
     ROW_RATED = 64              # enough was seen to say what rate is usual
 
 cdef enum:
@@ -63,7 +64,7 @@ cdef struct Row:
     uint8_t flags
     uint8_t level
     uint8_t pin_level
-    uint8_t loud                # the last event was no quiet one: it teaches nothing
+    uint8_t last_endpoint       # eight bits of the last call's
     uint8_t episode             # highest level whose threshold the score crossed in this episode
     uint8_t late_streak
     uint8_t hour_methods        # methods already counted in this clock hour, a bit each
@@ -106,5 +107,5 @@ cdef struct Row:
     uint64_t todo               # posted records taken from the word, still to be applied
     uint64_t candidate          # the word from which they are about to be taken
     uint64_t applying           # the record at work, for who takes over from a dead process
-    uint8_t user[72]            # state of the user's own signals
+    uint8_t user[40]            # state of the user's own signals
     char name[64]

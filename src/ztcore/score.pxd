@@ -4,7 +4,7 @@ from ztcore.verdict cimport Verdict
 
 cdef extern from *:
     """
-    #define LOG_TRIED 3.988984f         /* ln(18 signals x 3 half-lives) */
+    #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
     #define ALERT_ONLY 10.5f            /* nats that uncorroborated evidence reaches at most */
     static const float SCORE_NATS[6] = {0.0f, 8.0f, 11.0f, 18.0f, 30.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};

@@ -4,11 +4,11 @@ from libc.math cimport sqrtf
 from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum:
-    SHARE_COUNTERS = 16
+    SHARE_COUNTERS = 17
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new
-    SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 15)
+    SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 16)
 
 cdef extern from *:
     """

@@ -20,7 +20,7 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 2
+    LAYOUT_VERSION = 3
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table

@@ -18,31 +18,32 @@ cdef enum:                      # signals
     ERRORS_ON_NEW_ENDPOINTS = 12
     NEW_IDS = 13
     UNUSUAL_HOUR = 14
-    UNFAMILIAR = 15             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
-    REQUEST_RATE = 15           # from here on: rates
-    BYTES_OUT = 16
-    RATE_RAMP = 17
-    CEILING_REQUEST_RATE = 18   # absolute ceilings
-    CEILING_ERROR_RATE = 19
-    CEILING_RESPONSE_TIME = 20
+    REPEATS = 15
+    UNFAMILIAR = 16             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    REQUEST_RATE = 16           # from here on: rates
+    BYTES_OUT = 17
+    RATE_RAMP = 18
+    CEILING_REQUEST_RATE = 19   # absolute ceilings
+    CEILING_ERROR_RATE = 20
+    CEILING_RESPONSE_TIME = 21
 
 cdef enum:
-    HITS = 15                   # signals that are shares: hits among trials
-    KINDS = 18                  # those and the three rates
+    HITS = 16                   # signals that are shares: hits among trials
+    KINDS = 19                  # those and the three rates
     REASONS = 3
     # innocent changes cause these too: without one of the others they reach at most alert
     NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
                            (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
-                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS))
+                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << REPEATS))
 
     # they show the same thing twice: of each pair only the stronger counts in a sum
     GROUPS = 2
 
 cdef extern from *:
     """
-    static const signed char zt_group[18] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 1, 1, 1};
+    static const signed char zt_group[19] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 0, 1, 1, 1};
     """
-    const signed char zt_group[18]
+    const signed char zt_group[19]
 
 cdef struct Why:                # one reason, as it was when it counted
     uint8_t signal
