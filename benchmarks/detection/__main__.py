@@ -97,6 +97,7 @@ def main() -> None:
         sections[name] = summary(outcomes)
         sections[name]["seeds"] = numbers
         few = range(numbers.start, numbers.start + chosen.peers)
+        sections[name]["peers_on"] = len(few)
         sections[name]["peers"] = {peer_: best(peer_, hard, few) for peer_ in peers.PEERS} if chosen.peers else {}
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     chosen.out.write_text(write(sections))

@@ -77,7 +77,7 @@ def section(name: str, data: dict[str, Any]) -> str:
             if data["throttles"][cause] or data["alerts"][cause]:
                 lines.append(f"| {cause.replace('_', ' ')} | {data['throttles'][cause]} | {data['alerts'][cause]} |")
     if any(data["peers"].values()):
-        lines += ["", f"Others on {len(data['seeds'])} seeds or fewer of these, scored by the minute, each at the threshold "
+        lines += ["", f"Others on the first {data['peers_on']} of these seeds, scored by the minute, each at the threshold "
                   "that is best in hindsight:", "", "| | found | median delay | false episodes per 100 partner-days |",
                   "|---|---|---|---|"]
         for peer, answer in data["peers"].items():
