@@ -64,7 +64,7 @@ cdef struct Row:
     uint8_t flags
     uint8_t level
     uint8_t pin_level
-    uint8_t last_endpoint       # eight bits of the last call's
+    uint8_t last_endpoint       # seven bits of the last call's, one that it repeated the one before
     uint8_t episode             # highest level whose threshold the score crossed in this episode
     uint8_t late_streak
     uint8_t hour_methods        # methods already counted in this clock hour, a bit each

@@ -68,11 +68,11 @@ cdef inline uint32_t signal_object_ids(Row *row, const Event *e) noexcept nogil:
         <uint32_t>object_is_new(&row.objects, e.object_id) << NEW_IDS)
 
 cdef inline uint32_t signal_repeat(Row *row, const Event *e) noexcept nogil:
-    """The endpoint of the call before."""
-    cdef uint8_t mark = <uint8_t>(e.endpoint >> 40)
-    cdef bint same = row.last_endpoint == mark
-    row.last_endpoint = mark
-    return <uint32_t>same << REPEATS
+    """The endpoint of the two calls before. The lowest bit of the mark says that the last call repeated its own."""
+    cdef uint8_t mark = <uint8_t>(e.endpoint >> 40) & 0xfe, last = row.last_endpoint
+    cdef uint8_t same = (last & 0xfe) == mark
+    row.last_endpoint = mark | same
+    return <uint32_t>(same & last) << REPEATS
 
 cdef inline uint32_t signal_suspicious(const Event *e) noexcept nogil:
     return <uint32_t>((e.flags & EVENT_SUSPICIOUS) != 0) << SUSPICIOUS_PATTERNS
