@@ -23,7 +23,7 @@ from .logs import run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a state file needs Linux")
 
-BOOT = HEAD.size - 32
+BOOT = HEAD.size - 48
 """Where the boot id stands in the header; clean and checksum follow."""
 
 

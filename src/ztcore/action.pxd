@@ -99,6 +99,7 @@ cdef inline void action_journal(const Table *t, const Row *row, int before, int 
     entry.score = row.score
     entry.interval = <float>(throttle_interval(row) * 1e-9)
     entry.anomaly = anomaly != NULL
+    entry.evident = row.evident
     entry.enforced = enforced(&t.header.policy, row.decision)
     if anomaly != NULL:
         entry.whys = <uint8_t>anomaly.n

@@ -51,7 +51,7 @@ cdef inline int64_t clock_now() noexcept:
     return <int64_t>(wall_clock() * 1e9)
 
 
-cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take):
+cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take, tuple own):
     """The Decision of a row that something is known of. word: its decision; v: of this event, or NULL at a
     check."""
     cdef int level = decision_level(word)
@@ -61,6 +61,8 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
     d.score = decision_score(word)
     d.enforced = enforced(&t.header.policy, word)
     d.retry_after = 0.0
+    d.since = row.evident
+    d.own = own
     if v != NULL and v.n:
         d.whys = v.n
         memcpy(d.why, v.why, sizeof(v.why))
@@ -266,7 +268,7 @@ cdef class Core(Memory):
                 word = word_load(&row.decision)
                 if word & DECISION_MACHINE == 0:
                     return CALM
-                return decide(t, row, word, NULL, e.timestamp, False)
+                return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         observe(t, row, &e, &v)
         if e.timestamp > time_peek(&t.header.clock):
@@ -277,7 +279,7 @@ cdef class Core(Memory):
         row_leave(t, row)
         if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
             return CALM
-        return decide(t, row, word, &v, e.timestamp, False)
+        return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
 
     @cython.binding(False)
     def check(self, partner, app=_DEFAULT, timestamp=None):
@@ -312,7 +314,7 @@ cdef class Core(Memory):
             word = word_load(&row.decision)
             if word & DECISION_MACHINE == 0:
                 return CALM
-        return decide(t, row, word, NULL, now, True)
+        return decide(t, row, word, NULL, now, True, self.own_signals)
 
     def observe_batch(self, events, names=b"", decisions=None):
         """Take in many events without the GIL; return how many found a row.

@@ -5,8 +5,10 @@ cdef class Decision:
     cdef readonly float score
     cdef readonly bint enforced
     cdef readonly double retry_after
+    cdef double since           # s: the first evidence
+    cdef tuple own              # names of the user's signals
     cdef int whys
     cdef Why why[REASONS]
 
 cdef Decision CALM
-cdef tuple reasons_of(const Why *why, int n)
+cdef tuple reasons_of(const Why *why, int n, double since, tuple own)

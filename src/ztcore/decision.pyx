@@ -8,13 +8,13 @@ from ztcore.verdict cimport Why
 cdef tuple _ACTIONS = ACTIONS
 
 
-cdef tuple reasons_of(const Why *why, int n):
-    """Reasons in words, strongest first."""
+cdef tuple reasons_of(const Why *why, int n, double since, tuple own):
+    """Reasons in words, strongest first. own: the names of the user's signals."""
     cdef int i
     cdef list out = []
     for i in range(n):
         out.append(describe(why[i].signal, why[i].nats / 64.0, why[i].k, why[i].n, why[i].p,
-                            HALF_LIVES[why[i].lane]))
+                            HALF_LIVES[why[i].lane], since, own))
     return tuple(out)
 
 
@@ -31,7 +31,7 @@ cdef class Decision:
 
     @property
     def reasons(self):
-        return reasons_of(self.why, self.whys)
+        return reasons_of(self.why, self.whys, self.since, self.own)
 
     def __repr__(self):
         return (f"Decision(action={self.action.name}, score={self.score:.1f}, enforced={self.enforced}, "

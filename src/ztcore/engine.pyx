@@ -1,7 +1,7 @@
 """What people do to partners, and how they read them: pins, lists, restore, forget, rows, stats."""
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -16,15 +16,18 @@ from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
+from ztcore.feedback cimport excuse, expected_lift, expected_put
 from ztcore.identity cimport identity_forget_partners
 from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
 from ztcore.own cimport row_leave, row_try, row_wait
 from ztcore.place cimport row_clear
+from ztcore.learn cimport TICK_S
 from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
 from ztcore.verdict cimport Why
 from ztcore.table cimport COUNTERS_ALL, Table
+from ztcore.times cimport SECOND_NS
 
 _POLICY = {
     "shadow": True, "auto_throttle": True, "kill_switch": False,
@@ -46,7 +49,7 @@ cdef class Engine(Core):
 
     cdef dict _settings
 
-    def __init__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, **settings):
+    def __init__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, signals=(), **settings):
         self._settings = dict(_POLICY)
         self.configure(**settings)
 
@@ -147,15 +150,33 @@ cdef class Engine(Core):
         action_changed(&self.table, row, before, CAUSE_SETTING, now)
         row_leave(&self.table, row)
 
-    def restore(self, partner, app="default", timestamp=None):
-        """End any action, pins too, and forgive the evidence. False for an unknown partner."""
-        return self.lower(partner, app, timestamp, CAUSE_RESTORE)
+    def restore(self, partner, app="default", timestamp=None, bint false_positive=False):
+        """End any action, pins too, and forgive the evidence. false_positive: what had evidence scores nothing
+        for a day and is learned as usual. False for an unknown partner."""
+        return self.lower(partner, app, timestamp, CAUSE_RESTORE, false_positive)
+
+    def expect(self, partner, double until, double rate, app="default", timestamp=None):
+        """Until a time in seconds, up to `rate` (1..1,000) times the usual calls are no evidence; 1 withdraws it."""
+        cdef int64_t now = self.moment(timestamp), at
+        if not 1.0 <= rate <= 1000.0:
+            raise ValueError(f"rate is {rate!r}; allowed is a number from 1 to 1,000 (times the usual)")
+        if not now * 1e-9 < until < 4e9:
+            raise ValueError(f"until is {until!r}; allowed is a time in the future, in seconds since the epoch")
+        cdef Row *row = self.own(partner, app, now, True)
+        if row == NULL:
+            raise ValueError("partner is empty; allowed is any other name")
+        at = row.next_tick - TICK_S * SECOND_NS
+        expected_lift(row, at)
+        row.expected_until = <uint32_t>until
+        row.expected_rate = rate if rate > 1.0 else 0.0
+        expected_put(row, at)
+        row_leave(&self.table, row)
 
     def reauthenticated(self, partner, app="default", timestamp=None):
         """The application authenticated the partner anew: ends a quarantine. False where there is none."""
-        return self.lower(partner, app, timestamp, CAUSE_REAUTHENTICATED)
+        return self.lower(partner, app, timestamp, CAUSE_REAUTHENTICATED, False)
 
-    cdef bint lower(self, object partner, object app, object timestamp, int cause) except -1:
+    cdef bint lower(self, object partner, object app, object timestamp, int cause, bint wrong) except -1:
         cdef int64_t now = self.moment(timestamp)
         cdef Row *row = self.own(partner, app, now, False)
         cdef int before, level
@@ -165,6 +186,8 @@ cdef class Engine(Core):
         before = effective(row)
         action_settle(&self.table, row, now)
         done = cause == CAUSE_RESTORE
+        if wrong:
+            excuse(row, now)
         if done or row.pin_level == 3:
             done = True
             row.pin_level = NO_PIN
@@ -297,7 +320,7 @@ cdef class Engine(Core):
         whys = np.ascontiguousarray(record["why"])
         cdef const unsigned char[::1] raw = whys.view(np.uint8)
         cdef int n = min(int(record["whys"]), len(whys))
-        return reasons_of(<const Why *>&raw[0], n)
+        return reasons_of(<const Why *>&raw[0], n, float(record["evident"]), self.own_signals)
 
     def app_name(self, int index):
         """The application's name by ROW["app"]; "?" where it is not kept as text."""

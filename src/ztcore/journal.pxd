@@ -24,6 +24,7 @@ cdef struct Transition:
     uint8_t name_length
     uint8_t app_length
     uint8_t anomaly             # the score crossed a threshold; the level did not change
+    uint32_t evident            # s: since when there is evidence
     Why why[3]
     char app[48]
     char name[64]

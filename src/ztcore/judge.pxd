@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint32_t
 from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
+from ztcore.feedback cimport excuse_tail, excused, expected_factor
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
 from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max, f4_min,
                            f4_mul, f4_sub)
@@ -17,7 +18,7 @@ from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
-                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
+                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
                              NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
@@ -64,6 +65,9 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, 
     if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and tempered > 6.0:
         tempered = 6.0
     v.hot |= <uint32_t>1 << kind
+    if zt_unlikely(row.excused != 0) and excused(row, kind, seconds):
+        excuse_tail(row, kind, False)
+        return
     judge_sum(v, kind, tempered - EVIDENCE_LEAST)
     if tempered > v.best:
         v.best = tempered
@@ -89,7 +93,7 @@ cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t 
     return p
 
 cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
-    cdef uint32_t left = (hits | row.hot) & 0xffff, seconds = seconds_of(now)
+    cdef uint32_t left = (hits | row.hot) & ((1 << HITS) - 1), seconds = seconds_of(now)
     cdef f4 n = f4_load(row.trials), k, trials, raw
     cdef float p, m, most
     cdef int s
@@ -151,6 +155,7 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
         if f1_max3(raw) > most:
             saturate(row.seen, raw, most)
         judge_take(v, row, REQUEST_RATE, raw, most, r, e, 0.0, True, seconds)
+        e = f4_mul(e, expected_factor(row, now))
         if f4_above(r, f4_add(f4_mul(e, f4_all(2.0)), f4_all(1.0))) & 4:
             judge_take(v, row, RATE_RAMP, ramp_evidence(r, e, phi), 120.0, r, e, 0.0, True, seconds)
     if response > mean or (row.hot >> BYTES_OUT) & 1:

@@ -27,7 +27,7 @@ WHY = _record(("signal", "u1"), ("lane", "u1"), ("nats", "u2"), ("k", "f4"), ("n
 TRANSITION = _record(
     ("timestamp", "i8"), ("partner", "u8"), ("row", "u4"), ("from_level", "u1"), ("to_level", "u1"),
     ("cause", "u1"), ("whys", "u1"), ("score", "f4"), ("interval", "f4"), ("enforced", "u1"), ("name_length", "u1"),
-    ("app_length", "u1"), ("anomaly", "u1"), ("why", WHY, 3), ("app", "S48"), ("name", "S64"),
+    ("app_length", "u1"), ("anomaly", "u1"), ("evident", "u4"), ("why", WHY, 3), ("app", "S48"), ("name", "S64"),
 )
 
 _FAMILIAR = _record(("hours", "u1"), ("last", "u1"))
@@ -40,11 +40,11 @@ _OBJECTS = _record(("last", "u8"), ("bits", "u8", (2, 3)), ("added", "u4"), ("yo
 _WELFORD = _record(("n", "f4"), ("mean", "f4"), ("m2", "f4"))
 _MINUTES = _record(("minute", "u4"), ("requests", "u4", 2), ("errors", "u4", 2), ("latency", "f4", 2), ("busy", "f4"))
 _SHARES = _record(
-    ("hits", "f4", 17), ("trials", "f4"), ("discovery", "f4"), ("pending", "u2", 17), ("spread", "u2", 17),
-    ("windows", "u2"), ("unused", "u2"), ("spread_at", "u4"), ("folded_at", "u4"),
+    ("hits", "f4", 18), ("trials", "f4"), ("discovery", "f4"), ("pending", "u2", 18), ("spread", "u2", 18),
+    ("windows", "u2"), ("spread_at", "u4"), ("folded_at", "u4"),
 )
-_TAILS = _record(("mean", "u1", (19, 2)), ("record", "u1", (19, 2)), ("peak", "u1", (19, 2)), ("episodes", "u1", 19), ("last", "u1", 19))
-_HOURS = _record(("rate", "f4", 24), ("seconds", "u2", 24), ("days", "u1", 24))
+_TAILS = _record(("mean", "u1", (21, 2)), ("record", "u1", (21, 2)), ("peak", "u1", (21, 2)), ("episodes", "u1", 21), ("last", "u1", 21))
+_HOURS = _record(("rate", "u2", 24), ("seconds", "u2", 24), ("week", "u2", 7), ("called", "u4"))
 _MOMENTS = _record(("mean", "f4", 4), ("var", "f4", 4))
 
 ROW = _record(
@@ -56,12 +56,13 @@ ROW = _record(
     ("last_endpoint", "u1"), ("episode", "u1"), ("late_streak", "u1"), ("hour_methods", "u1"), ("max_action", "u1"),
     ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES),
     ("response", _WELFORD), ("request_mean", "f4"), ("score", "f4"), ("nats", "f4"), ("latency", "u2", 64),
-    ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (17, 4)),
+    ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (19, 4)),
     ("shares", _SHARES), ("tails", _TAILS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("until", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),
-    ("user", "u1", 40), ("name", "S64"),
+    ("evident", "u4"), ("excused", "u4"), ("excused_until", "u4"), ("expected_until", "u4"), ("expected_rate", "f4"),
+    ("user", "u1", 20), ("name", "S64"),
 )
 """All that is remembered of a partner; the fields are explained in row.pxd."""
 

@@ -6,12 +6,13 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.evidence cimport LN2, RATE_MARGIN
+from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fleet cimport Fleet, fleet_fade
 from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.policy cimport Policy
-from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
+from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
                             share_fold, share_spread_learn, share_trials)
 from ztcore.table cimport Header
@@ -34,7 +35,7 @@ cdef inline void learn_priors(Fleet *f) noexcept nogil:
     """The shares usual in the fleet, once for many partners."""
     cdef double all = 1.0 / (f.quiet + 1000.0), discovered = 1.0 / (f.discovery + 1000.0)
     cdef int i
-    for i in range(COUNTERS):
+    for i in range(HITS):
         f.prior[i] = <float>((f.hits[i] + 0.2) * (discovered if (SHARE_DISCOVERY >> i) & 1 else all))
 
 cdef inline void learn_usual(const Fleet *fleet, Row *row) noexcept nogil:
@@ -43,7 +44,7 @@ cdef inline void learn_usual(const Fleet *fleet, Row *row) noexcept nogil:
     cdef float one = 1.0, least = 0.05, prior = SHARE_PRIOR, p, most
     cdef float all = one / (s.trials + prior), discovered = one / (s.discovery + prior)
     cdef int i
-    for i in range(COUNTERS):
+    for i in range(HITS):
         p = (s.hits[i] + prior * fleet.prior[i] + least) * (discovered if (SHARE_DISCOVERY >> i) & 1 else all)
         row.counts[i][3] = SHARE_LEAST if p < SHARE_LEAST else SHARE_MOST if p > SHARE_MOST else p
     # Good and Turing: what is new follows from what was seen once
@@ -84,10 +85,10 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     cdef bint discovering = not row.flags & ROW_SETTLED
     cdef int i
     s.folded_at = seconds
-    for i in range(COUNTERS):
+    for i in range(HITS):
         fleet.hits[i] = fleet.hits[i] * (1.0 - 1e-6 * n) + s.pending[i]
     fade = 1.0 - (n if n < 2000.0 else 2000.0) / SHARE_MEMORY
-    for i in range(COUNTERS):
+    for i in range(HITS):
         share_fold(s, i, fade)
     s.trials = s.trials * fade + n
     fleet.quiet = fleet.quiet * (1.0 - 1e-6 * n) + n
@@ -146,8 +147,8 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
     cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
-    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age, pace
-    cdef int hour = <int>(now // HOUR_NS % 24)
+    cdef bint announced = row.expected_rate > 0.0
+    cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age = <float>((now - row.first_seen) * 1e-9), mean, pace
     if elapsed < 0.0:
         elapsed = 0.0
     row.unlearned = 0.0
@@ -158,14 +159,18 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
         if accepted > row.tokens:
             accepted = row.tokens
         row.tokens -= accepted
+    if announced and accepted > row.rate * elapsed:     # it is to be no habit
+        accepted = row.rate * elapsed
     row.learned += accepted
-    hours_learn_span(&row.hours, began, accepted, now)
-    if row.nats < 14.0 and (quiet or young):
+    mean = row.learned / (age if age > 600.0 else 600.0)
+    hours_learn_span(&row.hours, began, accepted, now, mean)
+    expected_lift(row, began)
+    if row.nats < 14.0 and (quiet or young) and not announced:
         learn_drift(row, elapsed, young)
-    age = <float>((now - row.first_seen) * 1e-9)
+    expected_put(row, now)
     if row.learned >= RATED_EVENTS and age >= RATED_S:
         row.flags |= ROW_RATED
-    pace = learn_pace(row, elapsed)
-    row.rate = hours_rate(&row.hours, hour, row.learned / (age if age > 600.0 else 600.0))
+    pace = row.paced / row.rate if announced and row.rate > 0.0 else learn_pace(row, elapsed)
+    row.rate = hours_rate(&row.hours, now // HOUR_NS, mean)
     row.paced = row.rate * pace
     row.next_tick = now + TICK_S * SECOND_NS

@@ -32,6 +32,8 @@ SIGNALS = (
     "new_ids",
     "unusual_hour",
     "repeats",
+    "custom_1",
+    "custom_2",
     "request_rate",
     "bytes_out",
     "rate_ramp",
@@ -39,6 +41,9 @@ SIGNALS = (
     "ceiling_error_rate",
     "ceiling_response_time",
 )
+
+CUSTOM = ("custom_1", "custom_2")
+"""Where the user's own signals stand among them."""
 
 CAUSES = {24: "pin", 25: "restore", 26: "fall", 27: "expiry", 28: "reauthenticated", 29: "setting"}
 

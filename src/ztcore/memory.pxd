@@ -13,8 +13,11 @@ cdef class Memory:
     cdef int lock               # the descriptor whose lock says that this process is there, -1: none
     cdef readonly uint64_t slot
     cdef Janitor janitor
+    cdef readonly tuple signals # of the user's own: custom.Signal
+    cdef tuple own_signals      # their names
     cdef readonly int capacity
     cdef int take_memory(self, object hash_key, bint huge_pages) except -1
+    cdef int take_signals(self) except -1
     cdef int attach(self, object hash_key) except -1
     cdef int settle_in(self, uint64_t slot) except -1
     cdef void end_janitor(self) noexcept

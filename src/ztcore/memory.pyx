@@ -6,17 +6,20 @@ GIL (janitor.pxd) puts in order what others left. A forked child becomes a proce
 
 cimport cython
 from cpython.time cimport time as wall_clock
-from libc.stdint cimport uint64_t
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import mmap
 import os
 import weakref
 
-from ztcore import statefile
+from ztcore import custom, statefile
 
 from ztcore.atomic cimport word_peek, word_store
 from ztcore.block cimport block_attach, block_init, block_plan
+from ztcore.custom cimport CustomCall
+from ztcore.event cimport Event
 from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, janitor_spill,
                              private_forked, thread_join, thread_start)
 from ztcore.keys cimport sip_key_load
@@ -68,6 +71,14 @@ def anonymous(size, huge):
     return block
 
 
+cdef uint32_t python_signal(const Event *e, void *state, void *own) noexcept with gil:
+    """A signal of the user's own where numba is not installed."""
+    cdef char *event = <char *>e
+    cdef char *kept = <char *>state
+    signal = <object><PyObject *>own
+    return signal.run(<char[:sizeof(Event)]>event, <char[:signal.size or 1]>kept)
+
+
 @cython.no_gc_clear         # the janitor needs the mapping until __dealloc__ has ended it
 cdef class Memory:
     """A fixed-size table of partners and all that is known of them.
@@ -75,24 +86,40 @@ cdef class Memory:
     capacity: how many partners are remembered at once (1..16,777,216); memory is reserved for all
     of them and used as they come. hash_key: 16 bytes that key every hash; None draws one. huge_pages:
     take all memory at the start, on huge pages: a tenth faster with a thousand partners and more.
-    state: a file that other processes attach to as well; None: memory of this process alone. Raises
+    state: a file that other processes attach to as well; None: memory of this process alone. signals: of the
+    user's own, see custom.Signal. Raises
     ValueError for what is out of range, MemoryError where there is not enough memory, StateError where the
     file cannot be used.
     """
 
-    def __cinit__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, **settings):
+    def __cinit__(self, capacity=65536, hash_key=None, huge_pages=False, state=None, signals=(), **settings):
+        self.lock = -1
         if not isinstance(capacity, int) or not 1 <= capacity <= 1 << 24:
             raise ValueError(f"capacity is {capacity!r}; allowed is a whole number from 1 to {1 << 24}")
         if hash_key is not None and (not isinstance(hash_key, bytes) or len(hash_key) != 16):
             raise ValueError("hash_key must be 16 bytes")
+        self.signals = custom.signals(signals)
+        self.own_signals = tuple(signal.name for signal in self.signals)
         self.capacity = capacity
         self.state = None if state is None else os.path.abspath(state)
-        self.lock = -1
+        self.take_signals()
         if state is None:
             self.take_memory(hash_key, huge_pages)
         else:
             self.attach(hash_key)
         _memories.add(self)
+
+    cdef int take_signals(self) except -1:
+        """Where the core calls the user's own signals."""
+        cdef size_t address
+        cdef int i
+        self.table.custom.n = len(self.signals)
+        for i, at in enumerate(custom.places(self.signals)):
+            address = self.signals[i].address()
+            self.table.custom.at[i] = at
+            self.table.custom.call[i] = <CustomCall><void *>address if address else python_signal
+            self.table.custom.own[i] = <void *><PyObject *>self.signals[i]
+        return 0
 
     cdef int take_memory(self, object hash_key, bint huge_pages) except -1:
         """Private memory."""
@@ -112,7 +139,7 @@ cdef class Memory:
         cdef Header plan
         memset(&plan, 0, sizeof(plan))
         block_plan(&plan, self.capacity, SEGMENTS, SLOTS)
-        wanted = statefile.Wanted(LAYOUT_VERSION, sizeof(Row), plan.size, self.capacity, hash_key)
+        wanted = statefile.Wanted(LAYOUT_VERSION, sizeof(Row), plan.size, self.capacity, hash_key, custom.fingerprint(self.signals))
         key = os.urandom(16) if hash_key is None else hash_key
         found = statefile.attach(self.state, wanted, lambda block: self.make(block, key, SLOTS))
         self.block = found.block
@@ -129,6 +156,8 @@ cdef class Memory:
         block_plan(&plan, self.capacity, SEGMENTS, slots)
         block_init(header, &plan, SEGMENTS)
         memcpy(header.hash_key, <const char *>hash_key, 16)
+        of_signals = custom.fingerprint(self.signals)
+        memcpy(header.signals, <const char *>of_signals, 16)
 
     cdef int settle_in(self, uint64_t slot) except -1:
         """Be the process of that slot: put in order what an earlier one left there, start the janitor."""

@@ -15,6 +15,8 @@ from ztcore.layout import ROW
 from ztcore.counts cimport counts_merge, decay_weight
 from ztcore.endpoints cimport endpoints_merge
 from ztcore.ewma cimport ewma_merge
+from ztcore.feedback cimport expected_lift, expected_put
+from ztcore.learn cimport TICK_S
 from ztcore.histogram cimport histogram_merge
 from ztcore.hours cimport hours_merge
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_load, f4_max, f4_mul, f4_store
@@ -27,7 +29,7 @@ from ztcore.row cimport COUNTERS, Row
 from ztcore.shares cimport shares_merge
 from ztcore.sources cimport sources_merge
 from ztcore.tails cimport tails_merge
-from ztcore.times cimport HOUR_NS
+from ztcore.times cimport HOUR_NS, SECOND_NS
 from ztcore.welford cimport welford_merge
 
 
@@ -42,6 +44,8 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     hour = <uint32_t>(into.last_seen // HOUR_NS)
     row_rebase(into, into.last_seen)
     row_rebase(other, into.last_seen)
+    expected_lift(into, into.next_tick - TICK_S * SECOND_NS)
+    expected_lift(other, other.next_tick - TICK_S * SECOND_NS)
     factor = f4_all(1.0)
     counts_merge(into.trials, other.trials, factor)
     counts_merge(into.seen, other.seen, factor)
@@ -54,6 +58,13 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     f4_store(into.phi, f4_mul(f4_all(1.0 / (n + m)), f4_add(f4_mul(f4_all(n), f4_load(into.phi)),
                                                            f4_mul(f4_all(m), f4_load(other.phi)))))
     f4_store(into.gate, f4_max(f4_load(into.gate), f4_load(other.gate)))
+    if other.expected_rate > 0.0 and (into.expected_rate <= 0.0 or other.expected_until > into.expected_until):
+        into.expected_rate = other.expected_rate
+        into.expected_until = other.expected_until
+    expected_put(into, into.next_tick - TICK_S * SECOND_NS)
+    into.excused |= other.excused
+    if other.excused_until > into.excused_until:
+        into.excused_until = other.excused_until
     into.request_mean = ewma_merge(into.request_mean, into.moments.mean[3], other.request_mean, other.moments.mean[3])
     moments_merge(&into.moments, &other.moments)
     welford_merge(&into.response, &other.response)

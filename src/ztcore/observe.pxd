@@ -6,11 +6,13 @@ from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
 from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_unlikely
+from ztcore.custom cimport custom_hits
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
 from ztcore.event cimport Event
 from ztcore.ewma cimport ewma_add
 from ztcore.familiar cimport familiar_see
+from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fixed cimport random_mix
 from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
@@ -27,7 +29,7 @@ from ztcore.score cimport level_of
 from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
 from ztcore.table cimport COUNT_LATE, COUNT_REWOUND, Header, Table
-from ztcore.verdict cimport SERVER_ERRORS, SLOW_RESPONSES, Verdict
+from ztcore.verdict cimport HITS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
 from ztcore.welford cimport welford_add
 from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 
@@ -45,6 +47,7 @@ cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept
     f4_store(row.weight, f4_all(1.0))
     f4_store(row.phi, f4_all(0.2))
     f4_store(row.gate, f4_all(1.3498588))
+    expected_put(row, now)
     moments_init(&row.moments, row.within)
     learn_usual(&header.fleet, row)
 
@@ -90,6 +93,8 @@ cdef inline void row_rewind(Row *row, int64_t now, const Policy *policy) noexcep
     memset(&row.minutes.latency, 0, sizeof(row.minutes.latency))
     row.minutes.minute = <uint32_t>(now // MINUTE_NS)
     row.reference = row.last_seen = now
+    expected_lift(row, row.next_tick - TICK_S * SECOND_NS)
+    expected_put(row, now)
     row.next_tick = now + TICK_S * SECOND_NS
     row.shares.folded_at = row.shares.spread_at = seconds_of(now)
     if row.first_seen > now:
@@ -133,7 +138,7 @@ cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32
 
 cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcept nogil:
     """Lay the hits aside for the next fold."""
-    cdef uint32_t left = hits
+    cdef uint32_t left = hits & ((1 << HITS) - 1)
     cdef int signal
     while left:
         signal = zt_ctz(left)
@@ -237,6 +242,8 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     sight(&s, &header.fleet, row, e, now)
     hits = signals_hit(row, e, &s)
+    if zt_unlikely(t.custom.n != 0):
+        hits |= custom_hits(&t.custom, row.user, e)
     observe_counts(header, row, e, hits, weight, now)
     minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, not row.flags & ROW_LOUD)
 
@@ -248,6 +255,8 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     if v.hot or v.ceiling:
         judge_score(v, policy, row, now, young)
     if zt_unlikely(v.score > 0.0 or row.decision & DECISION_MACHINE):
+        if row.score == 0.0 and row.level == 0:
+            row.evident = seconds_of(now)
         row.score = v.score
         row.nats = v.nats
         action_observe(t, row, v, now)

@@ -1,21 +1,40 @@
 """Reasons in words: what was seen, what is usual, over which time."""
 
+import math
+import time
 from typing import NamedTuple
 
-from ztcore.levels import SIGNALS
+from ztcore.levels import CUSTOM, SIGNALS
 
 
 class Reason(NamedTuple):
-    """One reason for a score. signal: its name in ztcore.levels.SIGNALS; evidence: nats (how much
-    better "something is different" explains the calls than chance does); detail: a sentence."""
+    """One reason for a score. signal: its name in ztcore.levels.SIGNALS, or of your own signal; evidence: nats (how
+    much better "something is different" explains the calls than chance does; one in e to their power by chance);
+    detail: what was seen and what is usual; since: when the evidence began, seconds since the epoch, None where
+    that is not known."""
 
     signal: str
     evidence: float
     detail: str
+    since: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The same on the wire: nats to two digits, since in ms."""
+        found: dict[str, object] = {"signal": self.signal, "evidence": round(self.evidence, 2), "detail": self.detail}
+        return found | ({"since": round(self.since * 1000)} if self.since else {})
 
     def __str__(self) -> str:
-        return self.detail
+        """With how unlikely it is, and since when."""
+        more = []
+        if self.evidence < CERTAIN:
+            more.append(f"by chance {odds(self.evidence)}")
+        if self.since:
+            more.append(time.strftime("since %H:%M:%S UTC", time.gmtime(self.since)))
+        return f"{self.detail} ({', '.join(more)})" if more else self.detail
 
+
+CERTAIN = 500.0
+"""Nats from which on it is no estimate: a ceiling was passed."""
 
 SEEN = {
     "auth_failures": "answers were authentication failures",
@@ -55,6 +74,11 @@ def share(p: float) -> str:
     return f"{p * 100:.0f} %"
 
 
+def odds(nats: float) -> str:
+    """How likely evidence is by chance."""
+    return f"1 in {number(float(f'{math.exp(nats):.2g}'))}" if nats < 20.0 else "less than 1 in 100 million"
+
+
 def size(n: float) -> str:
     """Bytes with a unit."""
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -69,16 +93,23 @@ def span(half_life: float) -> str:
     return {60.0: "the last minutes", 600.0: "the last quarter of an hour"}.get(half_life, "the last hours")
 
 
-def describe(signal: int, evidence: float, k: float, n: float, p: float, half_life: float) -> Reason:
+def describe(signal: int, evidence: float, k: float, n: float, p: float, half_life: float,
+             since: float = 0.0, own: tuple[str, ...] = ()) -> Reason:
     """The reason of a signal (index into SIGNALS): k hits among the last n, usual share p; for rates
-    k seen where n were expected; half_life in seconds."""
+    k seen where n were expected; half_life in seconds; since: when the evidence began; own: the names of
+    the user's signals."""
     name = SIGNALS[signal] if 0 <= signal < len(SIGNALS) else "unknown"
-    if name in SEEN:
+    seen = SEEN.get(name, "")
+    if name in CUSTOM:
+        which = CUSTOM.index(name)
+        name = own[which] if which < len(own) else name
+        seen = f"calls were what {name} looks for"
+    if seen:
         hits, trials = max(1, round(k)), max(1, round(n))
         if hits >= trials:
-            text = f"all of the last {number(trials)} {SEEN[name]}" if trials > 1 else f"1 of 1 {SEEN[name]}"
+            text = f"all of the last {number(trials)} {seen}" if trials > 1 else f"1 of 1 {seen}"
         else:
-            text = f"{number(hits)} of the last {number(trials)} {SEEN[name]}"
+            text = f"{number(hits)} of the last {number(trials)} {seen}"
         text = f"{text}, usually {share(p)}"
     elif name == "request_rate":
         text = f"{number(k)} requests in {span(half_life)}, usually about {number(n)} in that time"
@@ -94,4 +125,4 @@ def describe(signal: int, evidence: float, k: float, n: float, p: float, half_li
         text = f"answers took {number(k)} ms on average within a minute, the ceiling is {number(p)} ms"
     else:
         text = "no reason is known"
-    return Reason(name, evidence, text)
+    return Reason(name, evidence, text, since or None)

@@ -20,7 +20,7 @@ from ztcore.verdict cimport Why
 from ztcore.welford cimport Welford
 
 cdef enum:
-    COUNTERS = 17               # the signals that are shares, and the calls that are unfamiliar
+    COUNTERS = 19               # the signals that are shares, and the calls that are unfamiliar
     WHYS = 2                    # reasons kept with a level
 
 cdef enum:                      # flags
@@ -107,5 +107,10 @@ cdef struct Row:
     uint64_t todo               # posted records taken from the word, still to be applied
     uint64_t candidate          # the word from which they are about to be taken
     uint64_t applying           # the record at work, for who takes over from a dead process
-    uint8_t user[40]            # state of the user's own signals
+    uint32_t evident            # s: since when the score is not 0
+    uint32_t excused            # signals that a person called a false alarm, a bit each
+    uint32_t excused_until      # s
+    uint32_t expected_until     # s: more calls were announced
+    float expected_rate         # times the usual; 0: nothing was
+    uint8_t user[20]            # state of the user's own signals
     char name[64]

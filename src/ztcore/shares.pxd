@@ -4,11 +4,11 @@ from libc.math cimport sqrtf
 from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum:
-    SHARE_COUNTERS = 17
+    SHARE_COUNTERS = 18
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new
-    SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 16)
+    SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14)
 
 cdef extern from *:
     """
@@ -25,7 +25,6 @@ cdef struct Shares:
     uint16_t pending[SHARE_COUNTERS]    # hits since the last tick
     uint16_t spread[SHARE_COUNTERS]     # standard deviation beyond the binomial, 0..1 in 1/65535
     uint16_t windows            # that taught the spread, saturating at 1000
-    uint16_t unused
     uint32_t spread_at          # s, of the last one
     uint32_t folded_at          # s, when pending hits were last folded in
 

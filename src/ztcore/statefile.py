@@ -5,7 +5,7 @@
 
 A file that cannot be used any more (damaged, cut short, of another layout, left unfinished when the
 machine went down) is set aside as PATH.damaged while nobody is attached to it, and a new one is made.
-One that differs in what fixes its rows' meaning (capacity, hash key) is refused.
+One that differs in what fixes its rows' meaning (capacity, hash key, own signals) is refused.
 """
 
 import errno
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 log = logging.getLogger("ztmon")
 
-HEAD = struct.Struct("<8sIIQQQQ16s16sQQ")
-"""magic, version, row size, file size, rows, buckets, capacity, hash key, boot id, clean, checksum."""
+HEAD = struct.Struct("<8sIIQQQQ16s16sQQ16s")
+"""magic, version, row size, file size, rows, buckets, capacity, hash key, boot id, clean, checksum, own signals."""
 MAGIC = b"ztmon\0\0\1"
 SLOTS = 64
 PATIENCE = 10.0
@@ -43,6 +43,7 @@ class Wanted:
     size: int
     capacity: int
     hash_key: bytes | None
+    signals: bytes = bytes(16)
 
 
 @dataclass
@@ -168,7 +169,7 @@ def _damage(fd: int, path: str, wanted: Wanted) -> str:
     head = os.pread(fd, HEAD.size, 0)
     if len(head) < HEAD.size or not head.startswith(MAGIC):
         return "is no state of ztmon's, or its header is damaged"
-    _, version, row_size, whole, _, _, capacity, key, boot, clean, checksum = HEAD.unpack(head)
+    _, version, row_size, whole, _, _, capacity, key, boot, clean, checksum, signals = HEAD.unpack(head)
     if (version, row_size) != (wanted.version, wanted.row_size):
         return f"has layout {version}, this version has {wanted.version}"
     if size < whole:
@@ -178,6 +179,9 @@ def _damage(fd: int, path: str, wanted: Wanted) -> str:
                          f"{capacity}, or name another file")
     if wanted.hash_key is not None and wanted.hash_key != key:
         raise StateError(f"{path} was made with another hash_key; set that one or none, or name another file")
+    if signals != wanted.signals:
+        raise StateError(f"{path} was made with other signals of your own; give every process the same ones, or name "
+                         "another file")
     if whole != wanted.size:
         return f"is of {whole:,} bytes where {wanted.size:,} belong"
     if boot != boot_id() and not (clean and _checksum(fd, whole) == checksum):

@@ -9,6 +9,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport word_peek, word_swap
+from ztcore.custom cimport Custom
 from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
 from ztcore.names cimport Names
@@ -20,7 +21,7 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 3
+    LAYOUT_VERSION = 4
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table
@@ -56,11 +57,12 @@ cdef struct Header:
     uint64_t size               # of the whole block, bytes
     uint64_t rows
     uint64_t buckets
-    uint64_t capacity           # up to here statefile.HEAD is the same
+    uint64_t capacity           # with the next five statefile.HEAD is the same
     unsigned char hash_key[16]
     unsigned char boot[16]      # when it was last attached to
     uint64_t clean              # 1: all had detached, and the checksum holds
     uint64_t checksum
+    unsigned char signals[16]   # which of the user's own it was made with
     uint64_t bucket_words_at    # offsets from the header
     uint64_t keys_at
     uint64_t sketch_at
@@ -100,6 +102,7 @@ cdef struct Table:              # where one process sees the block
     Worker *worker
     uint64_t me                 # its tag in a row's word
     bint shared
+    Custom custom
 
 cdef inline uint64_t table_bucket(const Table *t, uint64_t key) noexcept nogil:
     """The first of a key's two buckets: the high bits of key times buckets, without a division."""

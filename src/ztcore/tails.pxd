@@ -14,7 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from ztcore.fixed cimport random_mix
 
 cdef enum:
-    TAIL_KINDS = 19
+    TAIL_KINDS = 21
     TAIL_SPANS = 2              # the two short half-lives, the long one
     TAIL_GAP = 600              # s without evidence that end an episode
     TAIL_MEMORY = 30            # episodes in the mean

@@ -19,17 +19,19 @@ cdef enum:                      # signals
     NEW_IDS = 13
     UNUSUAL_HOUR = 14
     REPEATS = 15
-    UNFAMILIAR = 16             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
-    REQUEST_RATE = 16           # from here on: rates
-    BYTES_OUT = 17
-    RATE_RAMP = 18
-    CEILING_REQUEST_RATE = 19   # absolute ceilings
-    CEILING_ERROR_RATE = 20
-    CEILING_RESPONSE_TIME = 21
+    CUSTOM = 16                 # the user's own
+    UNFAMILIAR = 18             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    REQUEST_RATE = 18           # from here on: rates
+    BYTES_OUT = 19
+    RATE_RAMP = 20
+    CEILING_REQUEST_RATE = 21   # absolute ceilings
+    CEILING_ERROR_RATE = 22
+    CEILING_RESPONSE_TIME = 23
 
 cdef enum:
-    HITS = 16                   # signals that are shares: hits among trials
-    KINDS = 19                  # those and the three rates
+    CUSTOMS = 2                 # how many of the user's own there may be
+    HITS = 18                   # signals that are shares: hits among trials
+    KINDS = 21                  # those and the three rates
     REASONS = 3
     # innocent changes cause these too: without one of the others they reach at most alert
     NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
@@ -41,9 +43,9 @@ cdef enum:
 
 cdef extern from *:
     """
-    static const signed char zt_group[19] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 0, 1, 1, 1};
+    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 0, -1, -1, 1, 1, 1};
     """
-    const signed char zt_group[19]
+    const signed char zt_group[21]
 
 cdef struct Why:                # one reason, as it was when it counted
     uint8_t signal

@@ -5,6 +5,8 @@
     decision.action, decision.score, decision.reasons
 """
 
+import ztcore.decision  # noqa: F401  first: in a subinterpreter the core says what is wrong
+from ztcore.custom import Signal, signal
 from ztcore.decision import Decision
 from ztcore.levels import Action
 from ztcore.reason import Reason
@@ -22,9 +24,11 @@ __all__ = [
     "Monitor",
     "Profile",
     "Reason",
+    "Signal",
     "Thresholds",
     "ZtmonError",
     "__version__",
+    "signal",
 ]
 
 __version__ = "0.1.0"

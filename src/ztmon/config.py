@@ -51,6 +51,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lateness_seconds": _number(0.0, 86_400.0),
     "allow": _NAMES,
     "known_segments": _NAMES,
+    "signals": (lambda x: isinstance(x, tuple), "a list of functions, or of \"package.module:name\""),
     "clock": (lambda x: x in ("wall", "events"), "wall or events"),
 }
 
@@ -133,6 +134,9 @@ class Config:
     known_segments: tuple[str, ...] = ()
     """Path segments that may be shown as text from their first use."""
 
+    signals: tuple[Any, ...] = ()
+    """At most two signals of your own: functions, ztmon.signal(function, ...), or "package.module:name"."""
+
     clock: str = "wall"
     """"wall": levels fall by the clock on the wall; "events": only as events' time stamps go on."""
 
@@ -142,9 +146,9 @@ class Config:
             put(self, "state", os.fspath(self.state))
         if isinstance(self.hash_key, str):
             put(self, "hash_key", _hex(self.hash_key))
-        for name in ("allow", "known_segments"):
+        for name in ("allow", "known_segments", "signals"):
             value = getattr(self, name)
-            put(self, name, (value,) if isinstance(value, str) else tuple(value))
+            put(self, name, (value,) if isinstance(value, str) or callable(value) else tuple(value))
         put(self, "thresholds", _thresholds(self.thresholds))
         put(self, "max_action", {str(k): _level(k, v) for k, v in dict(self.max_action).items()})
         for name, (good, allowed) in _RULES.items():
@@ -152,10 +156,13 @@ class Config:
             if not good(value):
                 shown = "(hidden)" if name == "hash_key" else repr(value)
                 raise ConfigError(f"{name} is {shown}; allowed is {allowed}")
+        if self.signals:
+            put(self, "signals", _signals(self.signals))
 
     def engine_settings(self) -> dict[str, Any]:
         """The settings that the engine takes, by its names."""
-        own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "clock"}
+        own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "signals",
+               "clock"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return settings | {f"threshold_{f.name}": getattr(self.thresholds, f.name) for f in fields(Thresholds)}
 
@@ -195,6 +202,14 @@ def _hex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise ConfigError("hash_key is (hidden); allowed is 16 bytes, or 32 hexadecimal digits") from None
+
+
+def _signals(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    from ztcore.custom import SignalError, signals
+    try:
+        return signals(found)
+    except SignalError as error:
+        raise ConfigError(f"signals: {error}") from error
 
 
 def _level(partner: object, value: object) -> Action:

@@ -23,7 +23,8 @@ def read(config: type) -> dict[str, Any]:
     """The settings that the environment has, as Config takes them. Raises ConfigError."""
     hints = get_type_hints(config)
     of = {"hash_key": str | None, "max_action": dict[str, str],
-          "allow": tuple[str, ...], "known_segments": tuple[str, ...]}
+          "allow": tuple[str, ...], "known_segments": tuple[str, ...],
+          "signals": tuple[str, ...]}
     shown: dict[str, Any] = {}
     for f in fields(config):
         if f.name == "thresholds":

@@ -44,6 +44,7 @@ class Throttled:
     message: str
     retry_after: float
     level: Action
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Response:
     anomaly_score: float
     cause: str
     timestamp: float
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +150,10 @@ class Dispatcher:
                                       score=change.score, reasons=change.reasons, timestamp=change.timestamp))
         if change.action > change.previous and change.action >= Action.THROTTLE:
             self._call("throttle", Throttled(**who, message=f"{change.partner} was moved to {name}",
-                                             retry_after=change.retry_after, level=change.action))
+                                             retry_after=change.retry_after, level=change.action,
+                                             reasons=change.reasons))
         self._call("action", Response(**who, action=change.action, previous=change.previous, cause=change.cause,
-                                      anomaly_score=change.score, timestamp=change.timestamp))
+                                      anomaly_score=change.score, timestamp=change.timestamp, reasons=change.reasons))
 
     def _call(self, kind: str, what: object) -> None:
         for callback in self.callbacks.get(kind, ()):

@@ -6,9 +6,11 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
+from ztcore.custom import SignalError
 from ztcore.engine import Engine
 from ztcore.levels import CAUSES, SIGNALS, Action
 from ztcore.statefile import StateError
@@ -39,9 +41,11 @@ class Monitor(Engine):
         if not isinstance(config, Config):
             raise TypeError(f"config must be ztmon.Config, not {type(config).__name__}")
         try:
-            return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages, config.state)
+            return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages, config.state, config.signals)
         except StateError as error:
             raise ConfigError(f"state: {error}") from error
+        except SignalError as error:
+            raise ConfigError(f"signals: {error}") from error
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
@@ -118,12 +122,29 @@ class Monitor(Engine):
         super().pin(partner, int(Action(level)), time.time() + ttl if ttl is not None else math.inf, app=app)
         log.warning("%s was pinned to %s (%s)", partner, Action(level).name.lower(), reason or "no reason given")
 
-    def restore(self, partner: str, reason: str = "", app: str = "default") -> bool:  # type: ignore[override]
-        """End any action, pins too, and forgive the evidence. False for an unknown partner."""
-        done = super().restore(partner, app, None if self.config.clock == "wall" else self.clock)
+    def restore(self, partner: str, reason: str = "", app: str = "default",  # type: ignore[override]
+                false_positive: bool = False) -> bool:
+        """End any action, pins too, and forgive the evidence. false_positive: the alarm was false; the signals that
+        raised it score nothing for this partner for 24 hours, and what they show is learned as usual. False for an
+        unknown partner."""
+        done = super().restore(partner, app, self._moment(), false_positive)
         if done:
-            log.warning("%s was restored (%s)", partner, reason or "no reason given")
+            log.warning("%s was restored%s (%s)", partner, " as a false alarm" if false_positive else "",
+                        reason or "no reason given")
         return bool(done)
+
+    def expect(self, partner: str, until: float | datetime, rate: float = 10.0,  # type: ignore[override]
+               reason: str = "", app: str = "default") -> None:
+        """Announce that a partner will call more: until a time (seconds since the epoch, or a datetime) up to `rate`
+        (1..1,000) times its usual calls, and the bytes they bring, are no evidence and do not become its habit. Everything
+        else is judged as ever. rate=1 withdraws it. Raises ValueError."""
+        end = until.timestamp() if isinstance(until, datetime) else float(until)
+        super().expect(partner, end, rate, app, self._moment())
+        log.info("%s may call %g times as much until %s (%s)", partner, rate, _when(end), reason or "no reason given")
+
+    def _moment(self) -> float | None:
+        """What the clock shows, where it is not the one on the wall."""
+        return None if self.config.clock == "wall" else self.clock
 
     # -- hooks -------------------------------------------------------------------------------
 

@@ -52,9 +52,9 @@ class Throttle(Part):
         """Monitor.check()."""
         return self._monitor.check(partner, app)
 
-    def restore_partner(self, partner: str, reason: str = "", app: str = "default") -> bool:
+    def restore_partner(self, partner: str, reason: str = "", app: str = "default", false_positive: bool = False) -> bool:
         """Monitor.restore()."""
-        return self._monitor.restore(partner, reason=reason, app=app)
+        return self._monitor.restore(partner, reason=reason, app=app, false_positive=false_positive)
 
     def on_alert(self, callback: Callable[[Any], object]) -> Callable[[Any], object]:
         """Monitor.on_alert()."""

@@ -61,7 +61,7 @@ class Profile:
         found = asdict(self)
         found["level"] = self.level.name.lower()
         found["max_action"] = self.max_action.name.lower()
-        found["reasons"] = [reason._asdict() for reason in self.reasons]
+        found["reasons"] = [reason.to_dict() for reason in self.reasons]
         found["endpoints"] = [{"endpoint": name, "calls": calls} for name, calls in self.endpoints]
         found["active_hours"] = list(self.active_hours)
         return found
@@ -100,7 +100,7 @@ def read_profile(engine: "Engine", row: Any) -> Profile:
         endpoints=tuple(sorted(calls, key=lambda call: -call[1])),
         other_calls=int(row["rest"]),
         familiar_sources=int((row["sources"]["familiar"]["hours"] >= 3).sum()),
-        active_hours=tuple(hour for hour in range(24) if row["hours"]["days"][hour]),
+        active_hours=tuple(hour for hour in range(24) if int(row["hours"]["called"]) >> hour & 1),
         first_seen=int(row["first_seen"]) * NS if seen else None,
         last_seen=int(row["last_seen"]) * NS if seen else None,
         learning=not int(row["flags"]) & GROWN,

@@ -50,10 +50,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "score": round(decision.score, 1),
         "enforced": bool(decision.enforced),
         "retryAfter": round(decision.retry_after, 3),
-        "reasons": [
-            {"signal": reason.signal, "evidence": round(reason.evidence, 1), "detail": reason.detail}
-            for reason in decision.reasons
-        ],
+        "reasons": [reason.to_dict() for reason in decision.reasons],
     }
 
 

@@ -139,7 +139,5 @@ def _line(entry: Any, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "to": LEVELS[int(entry["to_level"])],
         "score": round(float(entry["score"]), 1),
         "cause": SIGNALS[cause] if cause < len(SIGNALS) else CAUSES[cause],
-        "reasons": [
-            {"signal": r.signal, "evidence": round(r.evidence, 2), "detail": r.detail} for r in reasons
-        ],
+        "reasons": [reason.to_dict() for reason in reasons],
     }

@@ -67,9 +67,7 @@ def _story(story: "Story") -> dict[str, Any]:
         "stops": story.stops,
         "requests_while_stopped": story.made,
         "requests_refused": story.refused,
-        "reasons": [
-            {"signal": r.signal, "evidence": round(r.evidence, 2), "detail": r.detail} for r in story.why
-        ],
+        "reasons": [reason.to_dict() for reason in story.why],
     }
 
 

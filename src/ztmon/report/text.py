@@ -111,7 +111,7 @@ def _story(story: "Story") -> Iterator[Line]:
     if story.made:
         yield from _paragraph(_refused(story.refused, story.made), "    ", "    ")
     for reason in story.why[:REASONS_SHOWN]:
-        yield from _paragraph(reason.detail, "    - ", "      ", "dim")
+        yield from _paragraph(str(reason), "    - ", "      ", "dim")
 
 
 def _refused(refused: int, made: int) -> str:
