@@ -71,7 +71,7 @@ cdef inline void hours_learn(Hours *h, int64_t clock_hour, float accepted, float
     if seconds <= 0.0:
         return
     if known >= WEEK_FROM:
-        hours_learn_week(h, day, accepted, hours_usual(h, hour, mean) * seconds, mean, seed)
+        hours_learn_week(h, day, accepted, hours_get(h, hour) * seconds, mean, seed)
     hours_put(h, hour, (hours_get(h, hour) * known + accepted / factor) / (known + seconds), seed + 1)
     known += seconds + <float>0.5
     h.seconds[hour] = <uint16_t>known if known < HOUR_MOST else HOUR_MOST
