@@ -8,6 +8,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from ztcore.familiar cimport FAMILIAR_FADE
 from ztcore.lanes cimport group_find
 from ztcore.moments cimport SlotMoments, slot_merge
 
@@ -53,9 +54,9 @@ cdef inline int endpoint_hours(const Endpoint *e) noexcept nogil:
     return e.mark >> 24
 
 cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept nogil:
-    """Larger is worth more: hours, how recent the last one is, calls."""
+    """Larger is worth more: hours, halved as in familiar_rank, how recent the last one is, calls."""
     cdef uint32_t age = (hour - (e.count >> 24)) & 0xff
-    return (<uint64_t>(e.mark >> 24) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
+    return (<uint64_t>(e.mark >> 24 >> (age // FAMILIAR_FADE)) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
 
 cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour) noexcept nogil:
     """The slot of the endpoint's two groups that is worth least; a free one is worth nothing."""

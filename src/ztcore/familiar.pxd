@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t
 cdef enum:
     FAMILIAR_HOURS = 3
     FAMILIAR_MOST = 200
+    FAMILIAR_FADE = 9           # hours: a night is not enough
 
 cdef struct Familiar:
     uint8_t hours               # distinct clock hours, saturating
@@ -18,8 +19,10 @@ cdef inline void familiar_see(Familiar *f, uint32_t hour) noexcept nogil:
             f.hours += 1
 
 cdef inline uint32_t familiar_rank(const Familiar *f, uint32_t hour) noexcept nogil:
-    """Larger is worth more: first the hours, then how recent the last one is."""
-    return (<uint32_t>f.hours << 8) | (255 - <uint8_t>(<uint8_t>hour - f.last))
+    """Larger is worth more: first the hours, halved for each FAMILIAR_FADE in which it did not come, then how recent
+    the last one is. What was given up for something else makes room for it within days."""
+    cdef uint32_t age = <uint8_t>(<uint8_t>hour - f.last)
+    return (<uint32_t>f.hours >> (age // FAMILIAR_FADE) << 8) | (255 - age)
 
 cdef inline void familiar_merge(Familiar *into, const Familiar *other) noexcept nogil:
     """The more familiar of the two: the hours of both may be the same ones, so never their sum."""

@@ -90,5 +90,5 @@ cdef inline bint release_see(Releases *r, uint64_t endpoint, uint64_t partner, u
                 release_deploy(r, hour)
     if not release_young(r, entry, hour):
         return False
-    return release_common(entry) or (success and r.common >= DEPLOY_COMMON and (
+    return release_common(entry) or (r.common >= DEPLOY_COMMON and (
         (release_hour(entry) + 2 - <uint32_t>r.deployed) & HOUR_BITS) < RELEASE_HOURS)
