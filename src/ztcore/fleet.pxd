@@ -17,6 +17,7 @@ cdef struct Fleet:
     double trials               # events, fading with a half-life of a minute like the fast lane
     double errors
     double slow
+    double novel                # calls to endpoints new to their partner
     double hits[FLEET_COUNTERS] # quiet partners' hits, for priors
     double quiet                # and trials
     double discovery            # trials after each partner's burn-in
@@ -32,20 +33,22 @@ cdef inline void fleet_fade(Fleet *f, int64_t now) noexcept nogil:
         f.trials *= factor
         f.errors *= factor
         f.slow *= factor
+        f.novel *= factor
         f.last = now
 
-cdef inline void fleet_count(Fleet *f, double errors, double slow, int64_t now) noexcept nogil:
-    """Take in a server error or a slow answer, or several."""
+cdef inline void fleet_count(Fleet *f, double errors, double slow, double novel, int64_t now) noexcept nogil:
+    """Take in server errors, slow answers, calls to new endpoints."""
     fleet_fade(f, now)
     f.errors += errors
     f.slow += slow
+    f.novel += novel
 
 cdef inline float fleet_spread(const Fleet *f, int signal) noexcept nogil:
     return <float>f.spread[signal]
 
-cdef inline float fleet_share(const Fleet *f, bint slow, double own_hits, double own_trials) noexcept nogil:
-    """1.5 times the share among the others: what the backend's state explains."""
-    cdef double others = f.trials - own_trials, hit = (f.slow if slow else f.errors) - own_hits
+cdef inline float fleet_share(const Fleet *f, double hits, double own_hits, double own_trials) noexcept nogil:
+    """1.5 times the share among the others: what the backend's state, or a deployment, explains."""
+    cdef double others = f.trials - own_trials, hit = hits - own_hits
     if hit < 0.0:
         hit = 0.0
     hit = 1.5 * hit / (others if others > 20.0 else 20.0)

@@ -18,7 +18,7 @@ from ztcore.shares cimport share_worth
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
-                             CLIENT_ERRORS, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
+                             CLIENT_ERRORS, COMMON_MODE, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
                              NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
@@ -73,21 +73,25 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, 
         v.best = tempered
     if kind == SUSPICIOUS_PATTERNS:
         v.absolute = tempered
-    if tempered >= 4.0 and not (NEEDS_CORROBORATION >> kind) & 1:
-        v.corroborated = True
+    if tempered > v.other and zt_group[kind] != 0:
+        v.other = tempered
+    if tempered > v.corroborating and not (NEEDS_CORROBORATION >> kind) & 1:
+        v.corroborating = tempered
     if hit and fresh:
         v.fresh = True
     verdict_why(v, kind, lane, tempered, f4_lane(seen, lane), f4_lane(usual, lane), p)
 
 cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t now) noexcept nogil:
-    """The share p0 in force; for server errors and slowness at least what the other partners see."""
+    """The share p0 in force; for what the backend or a deployment may cause at least what
+    the other partners see."""
     cdef float p = row.counts[kind][3], common
     cdef double own, trials
-    if kind == SERVER_ERRORS or kind == SLOW_RESPONSES:
+    if (COMMON_MODE >> kind) & 1:
         fleet_fade(&header.fleet, now)
         own = row.counts[kind][0] / f4_lane(w, 0)
         trials = row.trials[0] / f4_lane(w, 0)
-        common = fleet_share(&header.fleet, kind != SERVER_ERRORS, own, trials)
+        common = fleet_share(&header.fleet, header.fleet.errors if kind == SERVER_ERRORS else header.fleet.slow if kind == SLOW_RESPONSES
+                             else header.fleet.novel, own, trials)
         if common > p:
             return common
     return p
@@ -115,7 +119,7 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
             p = 3.0 * row.counts[NEW_SOURCES][3] + 0.02
             p = p if p < 0.9 else 0.9
-            m = 50.0
+            m = 20.0
         if share_excess(k, trials, w, p) == 0:
             continue
         if m == 0.0:
@@ -210,6 +214,8 @@ cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, i
             v.nats *= judge_faded(policy, row, now)
         v.score = score_of(v.nats)
     counted = v.score
+    if now - row.first_seen < 2 * policy.learning:
+        counted = score_of(v.nats - 4.0)
     if learning:
         counted = score_of(v.absolute - LOG_TRIED) if policy.patterns else 0.0
     v.level = level_of(counted, policy.threshold)

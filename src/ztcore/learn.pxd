@@ -82,7 +82,7 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     cdef Fleet *fleet = &header.fleet
     cdef uint32_t seconds = seconds_of(now)
     cdef float n = row.pending_trials, fade
-    cdef bint discovering = not row.flags & ROW_SETTLED
+    cdef bint discovering = not row.flags & ROW_SETTLED, free = not row.flags & ROW_GROWN or now - row.first_seen < 2 * header.policy.learning
     cdef int i
     s.folded_at = seconds
     for i in range(HITS):
@@ -105,7 +105,7 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     if quiet and not discovering and seconds - s.spread_at > SPREAD_S:
         learn_spreads(fleet, row, seconds)
     for i in range(TAIL_KINDS):
-        tail_settle(&row.tails, i, seconds, row.level < 2, not row.flags & ROW_GROWN or (NEEDS_CORROBORATION >> i) & 1, &row.raised)
+        tail_settle(&row.tails, i, seconds, row.level < 2, free or (NEEDS_CORROBORATION >> i) & 1, &row.raised)
     learn_usual(fleet, row)
 
 cdef inline f4 clip(f4 x, f4 most) noexcept nogil:

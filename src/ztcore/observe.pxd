@@ -29,13 +29,14 @@ from ztcore.score cimport level_of
 from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
 from ztcore.table cimport COUNT_LATE, COUNT_REWOUND, Header, Table
-from ztcore.verdict cimport HITS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
+from ztcore.verdict cimport COMMON_MODE, HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
 from ztcore.welford cimport welford_add
 from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 
 cdef enum:
     LATE_STREAK = 32            # late events in a row that say the partner's clock was set back
     WELL_KNOWN = 64             # values of a partner, and of its endpoint
+    ACCEPT_S = 4 * 3600         # of a level no higher than throttle, from which on it is what the partner does
     LOUD_THINNING = 64          # while not quiet, one event in so many still teaches
 
 cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept nogil:
@@ -132,9 +133,9 @@ cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32
     while left:
         counts_add_hit(row.counts[zt_ctz(left)], added)
         left &= left - 1
-    if hits & ((1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES)):
+    if hits & COMMON_MODE:
         fleet_count(&header.fleet, e.count if hits & (1 << SERVER_ERRORS) else 0,
-                    e.count if hits & (1 << SLOW_RESPONSES) else 0, now)
+                    e.count if hits & (1 << SLOW_RESPONSES) else 0, e.count if hits & (1 << NEW_ENDPOINTS) else 0, now)
 
 cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcept nogil:
     """Lay the hits aside for the next fold."""
@@ -209,10 +210,10 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef uint32_t hits
     cdef bint young, quiet
     v.n = 0
-    v.best = v.sum = v.absolute = v.nats = v.score = 0.0
+    v.best = v.sum = v.absolute = v.corroborating = v.other = v.nats = v.score = 0.0
     v.group[0] = v.group[1] = 0.0
     v.hot = 0
-    v.fresh = v.corroborated = v.new_endpoint = False
+    v.fresh = v.new_endpoint = False
     v.level = v.ceiling = 0
     if zt_unlikely(row.reference == 0):
         row_start(header, row, now)
@@ -262,7 +263,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         action_observe(t, row, v, now)
         if v.score >= policy.threshold[1] or row.episode:
             observe_anomaly(t, row, v, now)
-    quiet = young or v.score < policy.threshold[1]
+    quiet = young or v.score < policy.threshold[1] or (0 < row.level <= 2 and now - row.since > ACCEPT_S * SECOND_NS)
     row.flags = <uint8_t>(row.flags & ~ROW_LOUD) if quiet else <uint8_t>(row.flags | ROW_LOUD)
     if quiet:
         v.new_endpoint = s.endpoint < 0

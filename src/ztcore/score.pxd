@@ -5,12 +5,16 @@ from ztcore.verdict cimport Verdict
 cdef extern from *:
     """
     #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
+    #define CORROBORATED 8.0f           /* nats that it can lend to what corroborates it */
+    #define NO_ALERT 7.9f               /* and what does not even do that by itself: ids, repeats */
     #define ALERT_ONLY 10.5f            /* nats that uncorroborated evidence reaches at most */
     static const float SCORE_NATS[6] = {0.0f, 8.0f, 11.0f, 18.0f, 30.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED
     const float ALERT_ONLY
+    const float NO_ALERT
+    const float CORROBORATED
     const float SCORE_NATS[6]
     const float SCORE_AT[6]
 
@@ -29,8 +33,13 @@ cdef inline float combine(const Verdict *v) noexcept nogil:
     """The largest, or the sum of what each has above 2 nats if that is more, less the log of how
     many were tried."""
     cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
-    if nats > ALERT_ONLY and not v.corroborated:
-        return ALERT_ONLY
+    cdef float most = v.corroborating + CORROBORATED
+    if v.corroborating < 4.0 or most < ALERT_ONLY:
+        most = ALERT_ONLY
+    if v.other < 3.0:
+        most = NO_ALERT
+    if nats > most:
+        nats = most
     return 60.0 if nats > 60.0 else nats if nats > 0.0 else 0.0     # 60 are a score of 100: more would only fade late
 
 cdef inline int level_of(float score, const float *threshold) noexcept nogil:

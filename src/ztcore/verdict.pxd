@@ -38,6 +38,8 @@ cdef enum:
                            (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
                            (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << REPEATS))
 
+    # the backend, or a deployment, may be what causes them
+    COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
     # they show the same thing twice: of each pair only the stronger counts in a sum
     GROUPS = 2
 
@@ -60,11 +62,12 @@ cdef struct Verdict:
     float sum                   # of what each has above 2 nats
     float group[GROUPS]         # what each group put into it
     float absolute              # evidence that counts even while learning
+    float other                 # of one that is not about the ids and endpoints of calls like its own
+    float corroborating         # the largest of one that needs no corroboration
     float nats                  # combined
     float score
     uint32_t hot                # signals above 2 nats
     bint fresh                  # this very event hits a signal with more than 3 nats
-    bint corroborated
     bint new_endpoint           # the partner met an endpoint it had no slot for
     int level
     int ceiling                 # level an absolute ceiling asks for
