@@ -185,7 +185,7 @@ cdef inline void action_observe(const Table *t, Row *row, const Verdict *v, int6
         action_changed(t, row, before, v.why[0].signal if v.n else 0, now)
         return
     if level > 0:
-        if v.fresh and v.level > 0 and now + policy.hold[level] > row.until:
+        if v.fresh and v.level > 0 and v.level >= level - 1 and now + policy.hold[level] > row.until:
             row.until = now + policy.hold[level]
         if row.score >= policy.threshold[level] - FALL_POINTS:
             row.below = 0

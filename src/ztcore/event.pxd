@@ -9,7 +9,7 @@ cdef enum:                      # methods
     METHOD_GET = 0
     METHOD_HEAD = 1
     METHOD_OPTIONS = 2
-    METHOD_POST = 3             # from here on: methods that change something
+    METHOD_POST = 3             # beyond it: methods that change or remove what is there
     METHOD_PUT = 4
     METHOD_PATCH = 5
     METHOD_DELETE = 6

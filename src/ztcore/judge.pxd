@@ -41,12 +41,18 @@ cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
         v.sum += excess - v.group[group]
         v.group[group] = excess
 
+cdef inline float judge_faded(const Policy *policy, const Row *row, int64_t now) noexcept nogil:
+    """What is left of evidence that nothing fresh was added to: half of it every ten minutes since what last
+    prolonged the level."""
+    cdef int64_t since = now - (row.until - policy.hold[row.level])
+    return exp2f(<float>since * <float>(-1.0 / 600e9)) if since > 0 else <float>1.0
+
 cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, f4 seen, f4 usual, float p, bint hit,
                             uint32_t seconds) noexcept nogil:
     """Put one signal's evidence, the largest over half-lives in units of its past, into the verdict."""
     cdef float short = f4_lane(raw, 0), long_ = f4_lane(raw, 2), tempered, second
     cdef int lane = 0
-    cdef bint fresh
+    cdef bint fresh, rises
     if f4_lane(raw, 1) > short:
         short = f4_lane(raw, 1)
         lane = 1
@@ -56,7 +62,12 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, 
     long_ = long_ if long_ < most else most
     tempered = tail_temper(&row.tails, kind, 0, short)
     second = tail_temper(&row.tails, kind, 1, long_)
-    fresh = (lane == 0 and tempered > 3.0) or (lane == 1 and tail_temper(&row.tails, kind, 0, f4_lane(raw, 0)) > 3.0) or (second > 3.0 and tail_rises(&row.tails, kind, long_))
+    fresh = (lane == 0 and tempered > 3.0) or (lane == 1 and tail_temper(&row.tails, kind, 0, f4_lane(raw, 0)) > 3.0)
+    rises = second > 3.0 and tail_rises(&row.tails, kind, long_)
+    if not (hit and fresh):
+        tempered *= v.faded
+    if not (hit and rises):
+        second *= v.faded
     tail_see(&row.tails, kind, 0, short, seconds)
     tail_see(&row.tails, kind, 1, long_, seconds)
     if second > tempered:
@@ -77,7 +88,7 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, 
         v.other = tempered
     if tempered > v.corroborating and not (NEEDS_CORROBORATION >> kind) & 1:
         v.corroborating = tempered
-    if hit and fresh:
+    if hit and (fresh or rises):
         v.fresh = True
     verdict_why(v, kind, lane, tempered, f4_lane(seen, lane), f4_lane(usual, lane), p)
 
@@ -200,18 +211,11 @@ cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row
         v.ceiling = v.ceiling if v.ceiling > 1 else 1
         verdict_why(v, CEILING_RESPONSE_TIME, 0, 999.0, x / n, n, policy.ceiling_latency)
 
-cdef inline float judge_faded(const Policy *policy, const Row *row, int64_t now) noexcept nogil:
-    """What is left of evidence that nothing fresh was added to: half of it every ten minutes."""
-    cdef int64_t since = now - (row.until - policy.hold[row.level])
-    return exp2f(<float>since * <float>(-1.0 / 600e9)) if since > 0 else <float>1.0
-
 cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
     """Score and the level it asks for. While learning only absolute evidence asks for a level."""
     cdef float counted
     if v.best > 0.0:
         v.nats = combine(v)
-        if row.level > 0 and not v.fresh:
-            v.nats *= judge_faded(policy, row, now)
         v.score = score_of(v.nats)
     counted = v.score
     if now - row.first_seen < 2 * policy.learning:

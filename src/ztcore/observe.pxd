@@ -17,7 +17,7 @@ from ztcore.fixed cimport random_mix
 from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
-from ztcore.judge cimport judge_ceilings, judge_rates, judge_score, judge_shares
+from ztcore.judge cimport judge_ceilings, judge_faded, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
 from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
@@ -248,6 +248,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     observe_counts(header, row, e, hits, weight, now)
     minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, not row.flags & ROW_LOUD)
 
+    v.faded = judge_faded(policy, row, now) if zt_unlikely(row.level > 0) else <float>1.0
     judge_shares(v, header, row, hits, at, now)
     judge_rates(v, row, e.response_bytes, at, now)
     if zt_unlikely(policy.ceilings):

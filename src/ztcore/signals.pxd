@@ -83,7 +83,7 @@ cdef inline uint32_t signal_new_source_and_endpoint(const Event *e, const Sight 
 
 cdef inline uint32_t signal_destructive(const Row *row, const Event *e) noexcept nogil:
     """A method that changes something, used neither in three hours nor three times."""
-    return <uint32_t>(e.method >= METHOD_POST and not (row.hour_methods >> e.method) & 1 and row.methods.familiar[e.method].hours < FAMILIAR_HOURS and
+    return <uint32_t>(e.method > METHOD_POST and not (row.hour_methods >> e.method) & 1 and row.methods.familiar[e.method].hours < FAMILIAR_HOURS and
                       row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
 
 cdef inline uint32_t signal_error_on_new(const Event *e) noexcept nogil:

@@ -65,6 +65,7 @@ cdef struct Verdict:
     float other                 # of one that is not about the ids and endpoints of calls like its own
     float corroborating         # the largest of one that needs no corroboration
     float nats                  # combined
+    float faded                 # what is left of evidence that this event adds nothing to
     float score
     uint32_t hot                # signals above 2 nats
     bint fresh                  # this very event hits a signal with more than 3 nats
