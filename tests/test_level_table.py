@@ -170,7 +170,7 @@ def test_pins_are_enforced_without_auto_throttle():
 def test_stale_evidence_neither_raises_nor_prolongs():
     """After an attack, ordinary calls with a high score in the counts keep no level up."""
     engine, at = raised_to(2)
-    until = int(engine.row("acme")["until"])
+    fresh_at = int(engine.row("acme")["fresh_at"])
     for i in range(1, 20):
         engine.observe("acme", "/e", status=200, timestamp=at + i * 0.05)
-    assert int(engine.row("acme")["until"]) == until
+    assert int(engine.row("acme")["fresh_at"]) == fresh_at

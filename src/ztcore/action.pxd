@@ -55,14 +55,18 @@ cdef inline bint enforced(const Policy *policy, uint64_t decision) noexcept nogi
         return False
     return policy.auto_throttle or (decision & (DECISION_PINNED | DECISION_ABSOLUTE)) != 0
 
+cdef inline int64_t expires(const Policy *policy, const Row *row) noexcept nogil:
+    """When the level ends for want of fresh evidence."""
+    return row.fresh_at + policy.hold[row.level]
+
 cdef inline int64_t fall_due(const Policy *policy, const Row *row) noexcept nogil:
     return row.below + policy.fall if row.level > 0 and row.below else INT64_MAX
 
 cdef inline int64_t next_due(const Policy *policy, const Row *row) noexcept nogil:
     """When the level or the pin changes by time alone, INT64_MAX: never."""
     cdef int64_t due = fall_due(policy, row)
-    if row.level > 0 and row.until < due:
-        due = row.until
+    if row.level > 0 and expires(policy, row) < due:
+        due = expires(policy, row)
     if row.pin_level != NO_PIN and row.pin_until < due:
         due = row.pin_until
     return due
@@ -151,7 +155,7 @@ cdef inline void action_to(const Policy *policy, Row *row, int level, int64_t wh
 cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept nogil:
     """Let everything happen that fell due by time until now, in its order."""
     cdef const Policy *policy = &t.header.policy
-    cdef int64_t due, held
+    cdef int64_t due
     cdef int before, cause
     while True:
         due = next_due(policy, row)
@@ -162,10 +166,8 @@ cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept n
             row.pin_level = NO_PIN
             cause = CAUSE_EXPIRY
         else:
-            cause = CAUSE_EXPIRY if row.until <= due else CAUSE_FALL
-            held = policy.hold[row.level]
+            cause = CAUSE_EXPIRY if expires(policy, row) <= due else CAUSE_FALL
             action_to(policy, row, action_next(cause, row.level), due)
-            row.until += policy.hold[row.level] - held      # counted from the last fresh evidence, as ever
             if row.level > 0 and row.score < policy.threshold[row.level] - FALL_POINTS:
                 row.below = due
         action_changed(t, row, before, cause, due)
@@ -179,14 +181,14 @@ cdef inline void action_observe(const Table *t, Row *row, const Verdict *v, int6
         for i in range(row.whys):
             row.why[i] = v.why[i]
         action_to(policy, row, v.level, now)
-        row.until = now + policy.hold[v.level]
+        row.fresh_at = now
         if v.ceiling == v.level:
             row.flags |= ROW_ABSOLUTE
         action_changed(t, row, before, v.why[0].signal if v.n else 0, now)
         return
     if level > 0:
-        if v.fresh and v.level > 0 and v.level >= level - 1 and now + policy.hold[level] > row.until:
-            row.until = now + policy.hold[level]
+        if v.fresh and v.level > 0 and v.level >= level - 1 and now > row.fresh_at:
+            row.fresh_at = now
         if row.score >= policy.threshold[level] - FALL_POINTS:
             row.below = 0
         elif row.below == 0:

@@ -17,7 +17,7 @@ import numpy as np
 from ztcore.layout import EVENT
 
 from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
-                            decision_score, enforced)
+                            decision_score, enforced, expires)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
 from ztcore.atomic cimport time_peek, time_poke, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
@@ -74,7 +74,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
             d.retry_after = throttle_wait(row, now, take) * 1e-9
             d.enforced = d.retry_after > 0.0
         else:
-            until = row.pin_until if word & DECISION_PINNED else row.until
+            until = row.pin_until if word & DECISION_PINNED else expires(&t.header.policy, row)
             if now < until < INT64_MAX:
                 d.retry_after = (until - now) * 1e-9
     return d

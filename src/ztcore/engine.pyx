@@ -92,6 +92,11 @@ cdef class Engine(Core):
         """The settings in force, as configure() takes them."""
         return dict(self._settings)
 
+    @property
+    def holds(self):
+        """How long each level lasts without fresh evidence, ns."""
+        return tuple(self.table.header.policy.hold)
+
     # -- what people do --------------------------------------------------------------------
 
     def pin(self, partner, int level, double until, app="default", timestamp=None):

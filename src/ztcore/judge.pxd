@@ -41,10 +41,10 @@ cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
         v.sum += excess - v.group[group]
         v.group[group] = excess
 
-cdef inline float judge_faded(const Policy *policy, const Row *row, int64_t now) noexcept nogil:
+cdef inline float judge_faded(const Row *row, int64_t now) noexcept nogil:
     """What is left of evidence that nothing fresh was added to: half of it every ten minutes since what last
     prolonged the level."""
-    cdef int64_t since = now - (row.until - policy.hold[row.level])
+    cdef int64_t since = now - row.fresh_at
     return exp2f(<float>since * <float>(-1.0 / 600e9)) if since > 0 else <float>1.0
 
 cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, f4 seen, f4 usual, float p, bint hit,

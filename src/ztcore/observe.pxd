@@ -100,8 +100,8 @@ cdef inline void row_rewind(Row *row, int64_t now, const Policy *policy) noexcep
     row.shares.folded_at = row.shares.spread_at = seconds_of(now)
     if row.first_seen > now:
         row.first_seen = now
-    if row.level > 0 and row.until > now + policy.hold[row.level]:
-        row.until = now + policy.hold[row.level]
+    if row.fresh_at > now:
+        row.fresh_at = now
     if row.below > now:
         row.below = now
     row.late_streak = 0
@@ -248,7 +248,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     observe_counts(header, row, e, hits, weight, now)
     minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, not row.flags & ROW_LOUD)
 
-    v.faded = judge_faded(policy, row, now) if zt_unlikely(row.level > 0) else <float>1.0
+    v.faded = judge_faded(row, now) if zt_unlikely(row.level > 0) else <float>1.0
     judge_shares(v, header, row, hits, at, now)
     judge_rates(v, row, e.response_bytes, at, now)
     if zt_unlikely(policy.ceilings):

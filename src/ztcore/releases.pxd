@@ -61,7 +61,7 @@ cdef inline bint release_common(uint64_t entry) noexcept nogil:
 cdef inline void release_deploy(Releases *r, uint32_t hour) noexcept nogil:
     """An endpoint became common."""
     cdef uint32_t since = (hour + 1 - <uint32_t>r.deployed) & HOUR_BITS
-    if r.deployed == 0 or since > (RELEASE_HOURS if r.common >= DEPLOY_COMMON else DEPLOY_HOURS):
+    if r.deployed == 0 or since > <uint32_t>(RELEASE_HOURS if r.common >= DEPLOY_COMMON else DEPLOY_HOURS):
         r.deployed = 1 + hour
         r.common = 0
     r.common += 1

@@ -101,7 +101,7 @@ cdef struct Row:
     uint16_t app                # index into the header's apps
     int64_t first_seen
     int64_t since               # the level was reached, ns
-    int64_t until               # it expires at the latest, ns
+    int64_t fresh_at            # when evidence last supported it, ns: it expires `hold` later
     int64_t below               # the score has been below the level's fall line since, 0: it is not
     int64_t pin_until
     uint64_t todo               # posted records taken from the word, still to be applied

@@ -21,7 +21,7 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 4
+    LAYOUT_VERSION = 5
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table

@@ -79,7 +79,7 @@ def read_profile(engine: "Engine", row: Any) -> Profile:
     """A Profile from a copy of a partner's row (a record of ztcore.layout.ROW)."""
     pinned = int(row["pin_level"]) != NO_PIN
     level = int(row["pin_level"]) if pinned else min(int(row["level"]), int(row["max_action"]))
-    end = int(row["pin_until"]) if pinned else int(row["until"])
+    end = int(row["pin_until"]) if pinned else int(row["fresh_at"]) + engine.holds[int(row["level"])]
     seen = int(row["events"]) > 0
     calls = [(engine.endpoint_name((int(slot["mark"]) & 0xFFFFFF) << 40), int(slot["count"]) & 0xFFFFFF)
              for slot in row["endpoints"] if slot["mark"]]
