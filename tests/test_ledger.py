@@ -1,5 +1,7 @@
 """One partner at several hosts: each sees the whole, nobody counts anything twice, silence is no change."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def run(hosts, events, who, whole=None, every=1.0, exchange=lambda second: True)
     """Send each event to its host, and to `whole`; exchange every so many seconds of their time."""
     seconds = events["timestamp"] * 1e-9
     edges = np.searchsorted(seconds, np.arange(seconds[0], seconds[-1] + 2 * every, every))
-    for before, end in zip(edges, edges[1:], strict=False):
+    for before, end in itertools.pairwise(edges):
         if before == end:
             continue
         if whole is not None:

@@ -254,19 +254,6 @@ cdef class Ledger:
         if a != NULL:
             a.met = True
 
-    def own(self, uint64_t key, int64_t at, parts):
-        """Go on from a contribution of this host as of `at` (ns) that an earlier process made: (PARTS, LANES) floats."""
-        cdef float[:, ::1] given = np.ascontiguousarray(parts, np.float32)
-        cdef Account *a = self.find(key)
-        cdef double since
-        cdef int i, lane
-        if a == NULL or given.shape[0] != PARTS or given.shape[1] != LANES:
-            return
-        for i in range(PARTS):
-            for lane in range(LANES):
-                since = (a.at - at) * 1e-9 if a.at > at else 0.0
-                a.own[i].lane[lane] += given[i, lane] * 2.0 ** (-since / (60.0, 600.0, 5400.0)[lane])
-
     def elsewhere(self, uint64_t key):
         """How many calls of a partner the others counted, as far as is known here."""
         cdef Account *a = self.find(key)

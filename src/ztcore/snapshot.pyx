@@ -24,7 +24,7 @@ from ztcore.merge cimport row_merge
 from ztcore.names cimport names_free, names_own
 from ztcore.own cimport row_leave
 from ztcore.row cimport COUNTERS, NO_PIN, ROW_KEEP, ROW_NAME_HASHED, Row
-from ztcore.table cimport Table, active_set
+from ztcore.table cimport Table, active_set, table_find
 
 
 def _layout():
@@ -73,6 +73,16 @@ cdef class Snapshots:
                 i += 1
         self.at = 0 if i == end else i
         return found[:n], i == end
+
+
+def row_of(Core engine, uint64_t key):
+    """A copy of a partner's row by its key, a record of layout.ROW; None where it has none or somebody is at work on it."""
+    cdef Row *row = table_find(&engine.table, key)
+    found = np.zeros(1, ROW)
+    cdef unsigned char[::1] raw = found.view(np.uint8)
+    if row == NULL or not row_copy(row, <Row *>&raw[0]) or int(found["key"][0]) != key:
+        return None
+    return found[0]
 
 
 def scores(Core engine):

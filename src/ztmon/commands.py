@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ztmon.commands_store import register
 from ztmon.replay.options import FORMATS, Options
 
 app = typer.Typer(
@@ -209,6 +210,9 @@ def simulate(
         raise typer.Exit(main(partners, hours, seed, attacks, out, truth, hard, shapes))
     except ZtmonError as error:
         raise _refuse("simulate", error) from None
+
+
+register(app)
 
 
 def _refuse(command: str, error: Exception) -> typer.Exit:
