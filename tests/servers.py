@@ -13,7 +13,7 @@ from pathlib import Path
 import redis
 import redis.cluster
 
-SECONDS = 60.0
+SECONDS = 20.0
 """How long anything may take to come about; nothing is asserted about how long it does."""
 
 
@@ -54,7 +54,17 @@ def until(condition, what="it came about"):
         pause.wait(0.02)
 
 
-class Server:
+class Ended:
+    """Something that is stopped at the end of a with block."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Server(Ended):
     """One redis-server process."""
 
     def __init__(self, folder, program=None, port=None, sentinel=False, **settings):
@@ -108,7 +118,7 @@ class Server:
         self.process.wait()
 
 
-class Cluster:
+class Cluster(Ended):
     """Three masters, with a replica each where that is asked for."""
 
     def __init__(self, folder, program=None, replicas=0):
@@ -175,7 +185,7 @@ class Cluster:
             server.stop()
 
 
-class Sentinel:
+class Sentinel(Ended):
     """A master, a replica, and a Sentinel that watches them."""
 
     def __init__(self, folder, program=None):

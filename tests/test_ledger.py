@@ -176,6 +176,21 @@ def test_a_partner_that_left_the_table_and_came_back_goes_on():
     assert found[0]["parts"][0][2] == pytest.approx(5.0, rel=0.01)
 
 
+def test_many_partners_at_once_are_kept_apart():
+    """Contributions and sums of many partners in one array, each its own."""
+    hosts = Exchange(2)
+    for i in range(50):
+        for _ in range(i + 1):
+            hosts.engines[i % 2].observe(f"partner-{i}", "/a", timestamp=float(START))
+            hosts.engines[(i + 1) % 2].observe(f"partner-{i}", "/a", timestamp=float(START))
+    hosts.turn(START * 10**9)
+    for engine, ledger in zip(hosts.engines, hosts.ledgers, strict=True):
+        for i in range(50):
+            row = engine.row(f"partner-{i}")
+            assert ledger.elsewhere(int(row["key"])) == i + 1
+            assert row["trials"][2] == pytest.approx(2 * (i + 1), rel=1e-5)
+
+
 def test_what_a_partner_costs():
     """The books have 800 bytes a partner, in one process of a host."""
     assert ACCOUNT_BYTES <= 800

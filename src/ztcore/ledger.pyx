@@ -18,11 +18,12 @@ from ztcore.row cimport Row
 from ztcore.table cimport Table, row_index, table_find
 from ztcore.times cimport SECOND_NS
 
-CONTRIBUTION = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("born", "i8"), ("parts", "f4", (PARTS, LANES))])
+CONTRIBUTION = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("born", "i8"), ("parts", "f4", (PARTS, LANES))],
+                        align=True)
 """One host's part in a partner. events: of the row; at: ns, of its last event; born: ns, of its first; parts: calls,
 bytes, then hits by signal, decayed to `at`, a column each half-life."""
 
-OTHERS = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("parts", "f4", (PARTS, LANES))])
+OTHERS = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("parts", "f4", (PARTS, LANES))], align=True)
 """The sum of all other hosts' contributions. events: calls they counted, ever."""
 
 cdef struct Contribution:
@@ -41,6 +42,10 @@ cdef struct Others:
 cdef enum:
     LOOKED_AT = 1 << 16         # rows looked at in one call of collect()
     AHEAD_S = 5                 # another host's clock may be ahead by so much
+
+if CONTRIBUTION.itemsize != sizeof(Contribution) or OTHERS.itemsize != sizeof(Others):
+    raise ImportError("ztcore.ledger: a struct has another size in numpy than in C; the package was built for another "
+                      "machine: reinstall it")
 
 ACCOUNT_BYTES = sizeof(Account)
 

@@ -1,6 +1,7 @@
 """What was decided about partners, as one host tells it to another: level, pin, lists, and since when.
 
     standings()      of all partners who are under something
+    standing_of()    of one, whatever it is
     put_standing()   let a row stand as another host says
 """
 
@@ -43,30 +44,32 @@ cdef void read(const Row *row, object out):
     out["why"] = np.frombuffer((<char *>row.why)[:sizeof(row.why)], WHY)
 
 
-def standings(Core engine, keys=()):
-    """An array of STANDING: everybody with a level or a pin, and those of these keys who are in the table."""
+def standings(Core engine):
+    """An array of STANDING: everybody with a level or a pin."""
     cdef const Table *t = &engine.table
     cdef uint64_t i, bits, words = (t.header.rows + 63) // 64
     cdef Row row
-    cdef Row *at
-    cdef uint64_t key
     found = []
-    for key in keys:
-        at = table_find(t, key)
-        if at != NULL and row_copy(at, &row) and row.key == key:
-            one = np.zeros(1, STANDING)[0]
-            read(&row, one)
-            found.append(one)
     for i in range(words):
         bits = word_peek(&t.active[i])
         while bits:
-            at = t.rows + i * 64 + lowest(bits)
-            bits &= bits - 1
-            if row_copy(at, &row) and (row.level > 0 or row.pin_level != NO_PIN):
+            if row_copy(t.rows + i * 64 + lowest(bits), &row) and (row.level > 0 or row.pin_level != NO_PIN):
                 one = np.zeros(1, STANDING)[0]
                 read(&row, one)
                 found.append(one)
+            bits &= bits - 1
     return np.array(found, STANDING) if found else np.zeros(0, STANDING)
+
+
+def standing_of(Core engine, uint64_t key):
+    """How one partner stands, a record of STANDING; None where it has no row or somebody is at work on it."""
+    cdef Row row
+    cdef Row *at = table_find(&engine.table, key)
+    if at == NULL or not row_copy(at, &row) or row.key != key:
+        return None
+    one = np.zeros(1, STANDING)[0]
+    read(&row, one)
+    return one
 
 
 cdef inline int lowest(uint64_t bits) noexcept nogil:

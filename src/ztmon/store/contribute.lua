@@ -1,10 +1,12 @@
 -- One host's contribution to a partner: stored, put into the sum in place of its last one, and the others' sum handed back.
 --
 -- KEYS[1]  a hash: sum | h:HOST of each host | row | row_at
--- ARGV     host, contribution, seconds after which the key expires
+-- ARGV     host, contribution, seconds after which the key expires, 8 digits of SHA-1 over key, host and contribution
+--
+-- Returns msgpack [at, the others' total, this host's total, row_at, the others' parts] behind 8 digits of its SHA-1.
 --
 -- A contribution is msgpack [format, boot, seq, born, events, at, parts]: boot and seq order the writes of one process; born
--- says which row `events` counts; at: microseconds; parts: (number, lane, lane, lane) of each sum that is not 0, decayed
+-- says which row `events` counts, a later one being another row; at: microseconds; parts: (number, lane, lane, lane) of each sum that is not 0, decayed
 -- to `at`. What is stored of it is [.., total]: the calls this host counted, over all its rows. The sum is [format, at,
 -- total, parts]. A contribution is absolute: written twice, or after one that was lost, the sum comes out the same.
 
@@ -40,6 +42,9 @@ local function flat(sums)
     return out
 end
 
+if redis.sha1hex(KEYS[1] .. ARGV[1] .. ARGV[2]):sub(1, 8) ~= ARGV[4] then
+    return redis.error_reply('ZTDAMAGED a contribution is not what was sent')
+end
 local new = cmsgpack.unpack(ARGV[2])
 local found = redis.call('HMGET', KEYS[1], 'sum', 'h:' .. ARGV[1], 'row_at')
 local sum = found[1] and cmsgpack.unpack(found[1]) or {FORMAT, new[6], 0, {}}
@@ -56,7 +61,7 @@ if old and old[2] == new[2] and new[3] <= old[3] then
 else
     if old then
         add(sums, old[7], old[6], now, -1)
-        if old[4] == new[4] then
+        if new[4] <= old[4] then        -- a row's first call moves back where it takes over what the fleet knows
             new[8] = old[8] + math.max(0, new[5] - old[5])
         else
             new[8] = old[8] + new[5]
@@ -71,4 +76,5 @@ else
     redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 add(sums, new[7], new[6], now, -1)
-return cmsgpack.pack({now, sum[3] - new[8], new[8], tonumber(found[3]) or 0, flat(sums)})
+local answer = cmsgpack.pack({now, sum[3] - new[8], new[8], tonumber(found[3]) or 0, flat(sums)})
+return redis.sha1hex(answer):sub(1, 8) .. answer

@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ztcore.levels import CAUSES
-from ztcore.standing import put_standing, standings
+from ztcore.standing import put_standing, standing_of, standings
 from ztmon.errors import StoreError
 from ztmon.store.keys import partner_id
 from ztmon.store.link import Link
-from ztmon.store.standing import Standing, at_version, news, prefers, unpack
+from ztmon.store.standing import Standing, at_version, digits, news, prefers, unpack
 
 if TYPE_CHECKING:
     from ztmon.store.sharing import Sharing
@@ -63,12 +63,14 @@ class Levels:
 
     def monitor_has(self, key: int) -> bool:
         """Whether a partner is in the table."""
-        return len(standings(self.monitor, [key])) > 0
+        return standing_of(self.monitor, key) is not None
 
     def _mine(self, acts: set[int]) -> list[Standing]:
         """How partners stand here: those under something, and those the others believe to be."""
-        looked = acts | {key for key, known in self.known.items() if not known.plain}
-        found = {int(record["key"]): record for record in standings(self.monitor, looked)}
+        found = {int(record["key"]): record for record in standings(self.monitor)}
+        for key in acts | {key for key, known in self.known.items() if not known.plain}:
+            if key not in found and (record := standing_of(self.monitor, key)) is not None:
+                found[key] = record
         return [self._standing(record) for record in found.values()]
 
     def _standing(self, record: Any) -> Standing:
@@ -76,9 +78,10 @@ class Levels:
         return Standing(record, self.monitor.app_name(int(record["app"])), known.version if known else 0, self.sharing.host)
 
     def _tell(self, mine: Standing, acted: bool) -> None:
+        packed = mine.pack()
         stood, raw = self.sharing.link.run("stand", [self.keys.levels("now"), self.keys.levels("log")], [
-            partner_id(mine.key), mine.pack(), int(acted), self.keys.levels("news"),
-            "SPUBLISH" if self.sharded() else "PUBLISH"])
+            partner_id(mine.key), packed, int(acted), self.keys.levels("news"),
+            "SPUBLISH" if self.sharded() else "PUBLISH", digits(mine.key, packed)])
         stands = unpack(mine.key, bytes(raw))
         self.known[mine.key] = stands
         if not stood:
@@ -108,8 +111,8 @@ class Levels:
             return
         if theirs.host == self.sharing.host and self.known.get(key) is not None:
             return
-        found = standings(self.monitor, [key])
-        self._hear(theirs, self._standing(found[0]) if len(found) else None)
+        found = standing_of(self.monitor, key)
+        self._hear(theirs, None if found is None else self._standing(found))
 
     def _hear(self, theirs: Standing, mine: Standing | None) -> None:
         now = self.sharing.now()

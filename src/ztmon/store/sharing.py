@@ -9,6 +9,7 @@ heard of the others, they are taken to go on as usual.
 """
 
 import fcntl
+import hashlib
 import heapq
 import logging
 import os
@@ -189,12 +190,10 @@ class Sharing:
         assert self.ledger is not None
         keys = [int(key) for key in found["key"]]
         try:
+            answers = self.link.run_many("contribute", [self._call(one) for one in found])
             new = [i for i, key in enumerate(keys) if key not in self._known]
-            if new:
+            if new:                 # after the row's own calls were told as those of a new row
                 self._meet([found[i] for i in new])
-            answers = self.link.run_many("contribute", [
-                ([self.keys.partner(partner_id(key), "parts")], [self.host, self._pack(one), PARTS_SECONDS])
-                for key, one in zip(keys, found, strict=True)])
         except StoreError:
             self._again.update(keys)
             raise
@@ -204,17 +203,27 @@ class Sharing:
                 self._again.add(key)
                 self._refused(answer)
                 continue
-            others.append((key, msgpack.unpackb(answer)))
+            if _digits(answer[8:]) != answer[:8]:
+                self._again.add(key)
+                self.refused += 1
+                continue
+            others.append((key, msgpack.unpackb(answer[8:])))
             self._plan(key, quiet)
         self.exchanged += len(others)
         self._take_in(others)
-        self._write_learned([(key, one) for (key, _), one in zip(others, found, strict=False) if key == int(one["key"])],
-                            {key: answer[3] for key, answer in others})
+        written = {key: answer[3] for key, answer in others}
+        self._write_learned([(key, one) for key, one in zip(keys, found, strict=True) if key in written], written)
 
     def _refused(self, error: Exception) -> None:
         self.refused += 1
         if str(error).startswith("ZTFORMAT"):
             raise StoreError(f"redis: another version of ztmon wrote there what this one does not read: {error}")
+
+    def _call(self, one: Any) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of contribute.lua."""
+        name = self.keys.partner(partner_id(int(one["key"])), "parts")
+        packed = self._pack(one)
+        return [name], [self.host, packed, PARTS_SECONDS, _digits(name.encode() + self.host.encode() + packed)]
 
     def _pack(self, one: Any) -> bytes:
         self._seq += 1
@@ -357,6 +366,10 @@ class Sharing:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _digits(data: bytes) -> bytes:
+    return hashlib.sha1(data).hexdigest()[:8].encode()
 
 
 def _slices(keys: Iterable[int]) -> list[list[int]]:

@@ -10,6 +10,7 @@ in the order in which Redis got them. Between scores, which the same acts went b
 stand.lua decides the same about what is stored.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,10 +70,17 @@ class Standing:
         ], use_bin_type=False))
 
 
+def digits(key: int, packed: bytes) -> bytes:
+    """What goes in front, so that a changed byte shows."""
+    return hashlib.sha1(f"{key:016x}".encode() + packed).hexdigest()[:8].encode()
+
+
 def unpack(key: int, raw: bytes) -> Standing:
     """A standing from Redis. Raises VersionError, DamagedError."""
+    if digits(key, raw[8:]) != raw[:8]:
+        raise DamagedError("a standing in Redis is damaged")
     try:
-        found = msgpack.unpackb(raw, raw=True)
+        found = msgpack.unpackb(raw[8:], raw=True)
         version = found[0]
     except Exception as error:
         raise DamagedError("a standing in Redis is damaged") from error
