@@ -53,10 +53,11 @@ SUPPOSE_SECONDS = 1.0
 
 class Sharing:
     """Shares a Monitor's partners with other hosts. claim: says to Redis with which hash key, and raises StoreError where
-    the others have another; shared_before: the rows at the start have the others' part in them."""
+    the others have another; shared_before: the rows at the start have the others' part in them; threads: False leaves it
+    to the caller to call turn()."""
 
     def __init__(self, monitor: "Monitor", config: "Config", host: str, claim: Callable[[], None],
-                 shared_before: bool = False) -> None:
+                 shared_before: bool = False, threads: bool = True) -> None:
         assert config.redis is not None
         self.monitor = monitor
         self.config = config
@@ -65,6 +66,7 @@ class Sharing:
         self.keys = Keys(config.redis_prefix)
         self.failed = self.refused = self.exchanged = 0
         self.shared_before = shared_before
+        self.threads = threads
         self._logged = 0.0
         self._lock: int | None = None
         self._begin()
@@ -88,7 +90,7 @@ class Sharing:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name="ztmon-sharing", daemon=True),
                          threading.Thread(target=self.levels.listen, args=(self._stop,), name="ztmon-news", daemon=True)]
-        for thread in self._threads:
+        for thread in self._threads if self.threads else ():
             thread.start()
 
     # -- who shares ------------------------------------------------------------------------------
