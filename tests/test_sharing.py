@@ -1,5 +1,8 @@
 """Hosts that share through a real Redis: totals, levels, what a new one knows, who is right, what is forgotten."""
 
+import shutil
+import subprocess
+
 import msgpack
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from ztmon.store.sharing import _digits
 from ztmon.store.standing import Standing, digits, prefers, unpack
 
 from .fleet import Fleet, prefix, send
-from .servers import Cluster, Sentinel, Server, programs, until
+from .servers import Cluster, Sentinel, Server, free_port, programs, until
 from .test_monitor import steady, stuff
 
 
@@ -343,6 +346,33 @@ def test_a_password_a_user_and_a_socket(tmp_path):
                 send(fleet, 20, (partner,))
                 fleet.agree(partner, 20)
                 assert sum(fleet.stat("share_failures")) == 0
+
+
+def certificates(folder):
+    """A certificate for 127.0.0.1, signed by itself, and its key."""
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                           "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                          capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.skipif("system" not in programs() or not shutil.which("openssl"), reason="needs a server with TLS, and openssl")
+def test_through_tls_and_to_nobody_else(tmp_path):
+    """rediss:// with the server's authority; without it, the certificate is not believed and nothing is shared."""
+    cert, key = certificates(tmp_path)
+    port = free_port()
+    with Server(tmp_path / "redis", programs()["system"], tls_port=port, tls_cert_file=cert, tls_key_file=key,
+                tls_ca_cert_file=cert, tls_auth_clients="no"):
+        url = f"rediss://127.0.0.1:{port}/0"
+        with Fleet(f"{url}?ssl_ca_certs={cert}", 2) as fleet:
+            send(fleet, 20)
+            fleet.agree("acme", 20)
+            assert sum(fleet.stat("share_failures")) == 0
+        with Fleet(url, 1) as fleet:
+            send(fleet, 1)
+            until(lambda: fleet.stat("share_failures") > [0], "a refusal")
+            assert fleet.stat("shared") == [0]
 
 
 # -- versions --------------------------------------------------------------------------------------

@@ -288,6 +288,15 @@ def test_no_store_is_made_of_something_else(tmp_path):
             SQLiteStore(str(tmp_path / bad))
 
 
+def test_a_file_of_a_newer_version_is_refused(tmp_path):
+    """By its number, before anything in it is touched."""
+    store = SQLiteStore(str(tmp_path / "store.db"))
+    store._all(f"pragma user_version={packing.FORMAT + 1}")
+    store.close()
+    with pytest.raises(VersionError, match="was written by a newer version"):
+        SQLiteStore(store.path)
+
+
 def test_another_hash_key_is_refused(tmp_path, redis_server):
     """With another key no partner would be known."""
     for store in (SQLiteStore(str(tmp_path / "store.db")), RedisStore(redis_server.url, f"test-{next(_prefixes)}")):

@@ -1,7 +1,7 @@
 """What was decided about partners, as one host tells it to another: level, pin, lists, and since when.
 
-    standings()      of all partners who are under something
-    standing_of()    of one, whatever it is
+    Standings        who stands otherwise than a moment ago
+    standing_of()    how one partner stands
     put_standing()   let a row stand as another host says
 """
 
@@ -15,7 +15,7 @@ from ztcore.layout import WHY
 from ztcore.action cimport action_changed, action_settle, action_to, effective
 from ztcore.admit cimport NAME_LENGTH, Name, table_own
 from ztcore.atomic cimport time_peek, word_peek
-from ztcore.copy cimport row_copy
+from ztcore.copy cimport row_copy, row_version
 from ztcore.core cimport Core
 from ztcore.observe cimport row_start
 from ztcore.own cimport row_leave
@@ -44,21 +44,34 @@ cdef void read(const Row *row, object out):
     out["why"] = np.frombuffer((<char *>row.why)[:sizeof(row.why)], WHY)
 
 
-def standings(Core engine):
-    """An array of STANDING: everybody with a level or a pin."""
-    cdef const Table *t = &engine.table
-    cdef uint64_t i, bits, words = (t.header.rows + 63) // 64
-    cdef Row row
-    found = []
-    for i in range(words):
-        bits = word_peek(&t.active[i])
-        while bits:
-            if row_copy(t.rows + i * 64 + lowest(bits), &row) and (row.level > 0 or row.pin_level != NO_PIN):
-                one = np.zeros(1, STANDING)[0]
-                read(&row, one)
-                found.append(one)
-            bits &= bits - 1
-    return np.array(found, STANDING) if found else np.zeros(0, STANDING)
+cdef class Standings:
+    """Who of an engine's partners stands otherwise than when last asked, among those under something now or then."""
+
+    cdef Core engine
+    cdef uint64_t[::1] marks    # versions of the rows as they were last looked at
+    cdef uint64_t[::1] was      # bits of those who were under something
+
+    def __init__(self, Core engine):
+        self.engine = engine
+        self.marks = np.zeros(engine.table.header.rows, np.uint64)
+        self.was = np.zeros((engine.table.header.rows + 63) // 64, np.uint64)
+
+    def changed(self):
+        """Their keys."""
+        cdef const Table *t = &self.engine.table
+        cdef uint64_t i, at, bits, version
+        found = []
+        for i in range(<uint64_t>self.was.shape[0]):
+            bits = word_peek(&t.active[i])
+            bits, self.was[i] = bits | self.was[i], bits
+            while bits:
+                at = i * 64 + lowest(bits)
+                version = row_version(t.rows + at)
+                if version != self.marks[at]:
+                    self.marks[at] = version
+                    found.append(word_peek(&t.keys[at]))
+                bits &= bits - 1
+        return [key for key in found if key]
 
 
 def standing_of(Core engine, uint64_t key):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ztcore.levels import CAUSES
-from ztcore.standing import put_standing, standing_of, standings
+from ztcore.standing import Standings, put_standing, standing_of
 from ztmon.errors import StoreError
 from ztmon.store.keys import partner_id
 from ztmon.store.link import Link
@@ -37,6 +37,8 @@ class Levels:
         self.adopted: dict[int, int] = {}
         self.heard = 0
         self._gone: set[int] = set()
+        self._untold: set[int] = set()
+        self._standings = Standings(self.monitor)
         self._last: str | None = None
         self._turns = 0
         self._sharded: bool | None = None
@@ -50,28 +52,17 @@ class Levels:
         self._turns += 1
         for key in list(self._gone):
             self._tell_gone(key)
-        acts, self.acts = self.acts, set()
-        try:
-            for mine in self._mine(acts):
-                told = news(mine, self.known.get(mine.key))
-                acted = mine.key in acts or (told and int(mine.record["cause"]) in PEOPLE)
+        self._untold.update(self._standings.changed())
+        for key in self._untold | self.acts:
+            record = standing_of(self.monitor, key)
+            if record is not None:      # None: it left the table, or changes just now and will be seen to have changed
+                mine = self._standing(record)
+                told = news(mine, self.known.get(key))
+                acted = key in self.acts or (told and int(record["cause"]) in PEOPLE)
                 if acted or told:
                     self._tell(mine, acted)
-                acts.discard(mine.key)
-        finally:
-            self.acts |= acts & {key for key in acts if self.monitor_has(key)}
-
-    def monitor_has(self, key: int) -> bool:
-        """Whether a partner is in the table."""
-        return standing_of(self.monitor, key) is not None
-
-    def _mine(self, acts: set[int]) -> list[Standing]:
-        """How partners stand here: those under something, and those the others believe to be."""
-        found = {int(record["key"]): record for record in standings(self.monitor)}
-        for key in acts | {key for key, known in self.known.items() if not known.plain}:
-            if key not in found and (record := standing_of(self.monitor, key)) is not None:
-                found[key] = record
-        return [self._standing(record) for record in found.values()]
+            self._untold.discard(key)
+            self.acts.discard(key)
 
     def _standing(self, record: Any) -> Standing:
         known = self.known.get(int(record["key"]))
@@ -184,6 +175,7 @@ class Levels:
         """It is back, perhaps empty: look at all that stands, and tell all that is known here."""
         self._last = None
         self.known.clear()
+        self._standings = Standings(self.monitor)
 
     def took(self, key: int, level: int) -> bool:
         """Whether a change of level was another host's."""

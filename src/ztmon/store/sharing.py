@@ -40,9 +40,10 @@ FORMAT = 1
 SLICE = 32
 """Partners exchanged before the thread lets go of the interpreter."""
 BREATH = 0.0005
-LEVELS_PERIOD = 0.05
-LOOK_AGAIN = 64.0
-"""Seconds after which a partner that does not call here is looked at for the last time."""
+LEVELS_PERIOD = 0.1
+LOOK_AGAIN = 2.0, 32.0
+"""Seconds after its last call here at which a partner is looked at again for the first and for the last time, each time
+four times as late."""
 LEARNED_SECONDS = 600
 """How old the fleet's knowledge of a partner may be before a host that sees it writes it anew."""
 LEARNED_EVENTS = 30
@@ -67,6 +68,7 @@ class Sharing:
         self.failed = self.refused = self.exchanged = 0
         self.shared_before = shared_before
         self.threads = threads
+        self.clock = time.monotonic
         self._logged = 0.0
         self._lock: int | None = None
         self._begin()
@@ -295,18 +297,16 @@ class Sharing:
 
     def _plan(self, key: int, quiet: bool) -> None:
         """Look at what the others have of a partner again: soon, then ever later, then no more."""
-        now = time.monotonic()
-        wait = 2.0 * self._due_at.get(key, 0.5) if quiet else 1.0
-        if wait > LOOK_AGAIN:
+        first, last = LOOK_AGAIN
+        wait = 4.0 * self._due_at.get(key, last) if quiet else first
+        if wait > last:
             self._due_at.pop(key, None)
-            return
-        if not quiet and key in self._due_at and self._due_at[key] == wait:
-            return                  # it is planned already
-        self._due_at[key] = wait
-        heapq.heappush(self._due, (now + wait, key, wait))
+        elif quiet or self._due_at.get(key) != wait:        # else it is planned already
+            self._due_at[key] = wait
+            heapq.heappush(self._due, (self.clock() + wait, key, wait))
 
     def _take_due(self) -> list[int]:
-        now = time.monotonic()
+        now = self.clock()
         found: list[int] = []
         while self._due and self._due[0][0] <= now and len(found) < self.config.share_most // 4 + 1:
             _, key, wait = heapq.heappop(self._due)
