@@ -4,6 +4,7 @@ them, while a master of the cluster is killed."""
 import json
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,13 @@ class Worker:
 
     def __exit__(self, *_):
         self.process.communicate(timeout=60)
+
+
+@contextmanager
+def started(url, prefixes):
+    """A worker for each prefix, ended at the end."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Worker(url, prefix, f"host-{i}")) for i, prefix in enumerate(prefixes)]
 
 
 def exchange(workers, times=2):
@@ -102,25 +110,21 @@ def cluster(tmp_path):
 def test_an_attack_spread_evenly_is_stopped_on_all_hosts(cluster):
     """The same calls at three hosts: alone none of them acts. Sharing, all three throttle at least, although the
     master that has the partner's keys is killed during it; in the end all count the same calls."""
-    alone = [Worker(cluster.url, prefix(), f"alone-{i}") for i in range(HOSTS)]     # each with a prefix of its own
-    run(alone, share=False)
-    assert [worker.ask(profile="acme")["level"] for worker in alone] == [0, 0, 0]
-    for worker in alone:
-        worker.__exit__()
+    with started(cluster.url, [prefix() for _ in range(HOSTS)]) as alone:      # each with a prefix of its own
+        run(alone, share=False)
+        assert [worker.ask(profile="acme")["level"] for worker in alone] == [0, 0, 0]
     mine = prefix()
-    together = [Worker(cluster.url, mine, f"host-{i}") for i in range(HOSTS)]
+    with started(cluster.url, [mine] * HOSTS) as together:
 
-    def kill(i):
-        if i == 30:
-            key = Engine(1, bytes(range(16))).partner_key("acme")
-            cluster.of(f"{mine}:{{{key:016x}}}:parts").kill()
-            # three calls stand for ten seconds here; a failover takes a few
-            until(lambda: all(worker.ask(exchange=True)["done"] for worker in together), "a new master")
+        def kill(i):
+            if i == 30:
+                key = Engine(1, bytes(range(16))).partner_key("acme")
+                cluster.of(f"{mine}:{{{key:016x}}}:parts").kill()
+                # three calls stand for ten seconds here; a failover takes a few
+                until(lambda: all(worker.ask(exchange=True)["done"] for worker in together), "a new master")
 
-    total = run(together, share=True, kill=kill)
-    levels = [worker.ask(profile="acme")["level"] for worker in together]
-    assert min(levels) >= 2, levels
-    until(lambda: [worker.ask(profile="acme")["events"] for worker in together] == [total] * HOSTS, "the same calls at all hosts")
-    assert [worker.ask(profile="globex")["level"] for worker in together] == [0, 0, 0]
-    for worker in together:
-        worker.__exit__()
+        total = run(together, share=True, kill=kill)
+        levels = [worker.ask(profile="acme")["level"] for worker in together]
+        assert min(levels) >= 2, levels
+        until(lambda: [worker.ask(profile="acme")["events"] for worker in together] == [total] * HOSTS, "the same calls at all")
+        assert [worker.ask(profile="globex")["level"] for worker in together] == [0, 0, 0]
