@@ -139,6 +139,7 @@ cdef inline void forgive(Row *row) noexcept nogil:
     f4_store(row.bytes_out, f4_min(f4_load(row.bytes_out), f4_mul(f4_load(row.expected), f4_all(row.response.mean))))
     for s in range(TAIL_KINDS):
         row.tails.peak[s][0] = row.tails.peak[s][1] = 0
+    memset(row.jobs.peak, 0, sizeof(row.jobs.peak))
     row.hot = 0
     row.nats = 0.0
     row.score = 0.0

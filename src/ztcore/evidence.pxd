@@ -3,7 +3,7 @@
 # weight that brings them to now.
 
 
-from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max,
+from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_exp2, f4_lane, f4_load, f4_log2, f4_max,
                            f4_min, f4_mul, f4_set, f4_store, f4_sub)
 
 cdef extern from *:
@@ -11,11 +11,13 @@ cdef extern from *:
     #define LN2 0.69314718f
     #define EVIDENCE_LEAST 2.0f         /* nats: less is not worth computing exactly */
     #define RATE_MARGIN 0.3f
+    #define RAMP_ROOM 1.5f              /* times the reference that no ramp is seen in */
     #define BYTES_PHI 0.05f           /* beside that of the rate */
     """
     const float LN2
     const float EVIDENCE_LEAST
     const float RATE_MARGIN
+    const float RAMP_ROOM
     const float BYTES_PHI
 
 cdef inline int share_excess(f4 k, f4 n, f4 w, float p) noexcept nogil:
@@ -44,23 +46,28 @@ cdef inline f4 poisson_evidence(f4 seen, f4 expected) noexcept nogil:
     """Poisson exponent: seen ln(seen / expected) - seen + expected; only for seen > expected."""
     return f4_add(f4_sub(f4_mul(f4_mul(seen, f4_all(LN2)), f4_log2(f4_div(seen, expected))), seen), expected)
 
+cdef inline f4 gamma_evidence(f4 r, f4 variance) noexcept nogil:
+    """How far up the tail of a gamma distribution of this variance lies e^r times its mean: (e^r - 1 - r) / variance,
+    near 0 the r^2 / 2 of a normal logarithm. 0 for r <= 0."""
+    cdef f4 x = f4_max(r, f4_all(0.0))
+    return f4_div(f4_sub(f4_sub(f4_exp2(f4_mul(x, f4_all(1.442695))), f4_all(1.0)), x), variance)
+
 cdef inline f4 rate_evidence(f4 seen, f4 expected, f4 mu, f4 phi) noexcept nogil:
     """r^2 / (2 (phi + 1 / (expected + 1))) with r = ln((seen + 1) / (expected + 1)) - mu - 0.3,
     never more than the Poisson exponent. Counts as of now, expected at least 0.5."""
     cdef f4 one = f4_all(1.0), zero = f4_all(0.0), e1 = f4_add(expected, one)
     cdef f4 r = f4_sub(f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), e1))), mu), f4_all(RATE_MARGIN))
-    r = f4_max(r, zero)
-    cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(phi, f4_div(one, e1)))
+    cdef f4 v = gamma_evidence(r, f4_add(phi, f4_div(one, e1)))
     return f4_min(v, f4_max(poisson_evidence(f4_max(seen, expected), expected), zero))
 
 cdef inline f4 ramp_evidence(f4 seen, f4 expected, f4 phi) noexcept nogil:
-    """The rate against two times the slow reference, however far it has drifted from it; at the longest
-    half-life only."""
-    cdef f4 one = f4_all(1.0), two = f4_add(f4_mul(expected, f4_all(2.0)), one)
+    """The rate against one and a half times the slow reference, however far it has drifted from it; at the half-lives of
+    half an hour and more."""
+    cdef f4 one = f4_all(1.0), two = f4_mul(expected, f4_all(RAMP_ROOM))
     cdef f4 r = f4_max(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), f4_add(two, one)))), f4_all(0.0))
-    cdef f4 v = f4_div(f4_mul(f4_mul(r, r), f4_all(0.5)), f4_add(phi, f4_div(one, f4_add(expected, one))))
+    cdef f4 v = gamma_evidence(r, f4_add(phi, f4_div(one, f4_add(expected, one))))
     v = f4_min(v, poisson_evidence(f4_max(seen, two), two))
-    return f4_mul(v, f4_set(0.0, 0.0, 1.0, 0.0))
+    return f4_mul(v, f4_set(0.0, 0.0, 1.0, 1.0))
 
 cdef inline f4 bytes_evidence(f4 units, f4 expected, f4 growth, float kappa, f4 phi) noexcept nogil:
     """Like the rate, in units of the mean response; kappa = E[y^2] / E[y]^2 is the effective size

@@ -4,12 +4,13 @@ from libc.math cimport exp2f
 from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.atomic cimport zt_ctz, zt_unlikely
-from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
+from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RAMP_ROOM, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
 from ztcore.feedback cimport excuse_tail, excused, expected_factor
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
-from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_div, f4_lane, f4_load, f4_log2, f4_max, f4_min,
-                           f4_mul, f4_sub)
+from ztcore.jobs cimport JOB_BYTES, JOB_CALLS, jobs_see, jobs_temper, jobs_usual
+from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_any_above, f4_div, f4_lane, f4_load, f4_log2, f4_max,
+                           f4_min, f4_mul, f4_set, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
@@ -30,8 +31,10 @@ cdef enum:
 cdef extern from *:
     """
     #define YOUNG_PHI 0.06f
+    #define RATE_MOST 120.0f            /* nats beyond which the counts of rates are shrunk */
     """
     const float YOUNG_PHI
+    const float RATE_MOST
 
 cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
     cdef int group = zt_group[kind]
@@ -47,50 +50,52 @@ cdef inline float judge_faded(const Row *row, int64_t now) noexcept nogil:
     cdef int64_t since = now - row.fresh_at
     return exp2f(<float>since * <float>(-1.0 / 600e9)) if since > 0 else <float>1.0
 
-cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, float most, f4 seen, f4 usual, float p, bint hit,
+cdef inline float f1_min(float a, float b) noexcept nogil:
+    return a if a < b else b
+
+cdef inline f4 judge_tempered(const Row *row, int kind, f4 raw, float most) noexcept nogil:
+    """Evidence in units of this signal's own past."""
+    return f4_set(tail_temper(&row.tails, kind, 0, f1_min(f4_lane(raw, 0), most)),
+                  tail_temper(&row.tails, kind, 0, f1_min(f4_lane(raw, 1), most)),
+                  tail_temper(&row.tails, kind, 1, f1_min(f4_lane(raw, 2), most)), 0.0)
+
+cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 tempered, f4 seen, f4 usual, float p, bint hit,
                             uint32_t seconds) noexcept nogil:
-    """Put one signal's evidence, the largest over half-lives in units of its past, into the verdict."""
-    cdef float short = f4_lane(raw, 0), long_ = f4_lane(raw, 2), tempered, second
-    cdef int lane = 0
+    """Put one signal's evidence, the largest over half-lives, into the verdict. tempered: in units of its past."""
+    cdef int lane = 1 if f4_lane(raw, 1) > f4_lane(raw, 0) else 0
+    cdef float best = f4_lane(tempered, lane), long_ = f4_lane(tempered, 2)
     cdef bint fresh, rises
-    if f4_lane(raw, 1) > short:
-        short = f4_lane(raw, 1)
-        lane = 1
-    if not (short > EVIDENCE_LEAST or long_ > EVIDENCE_LEAST):
+    if not (f4_lane(raw, lane) > EVIDENCE_LEAST or f4_lane(raw, 2) > EVIDENCE_LEAST):
         return
-    short = short if short < most else most
-    long_ = long_ if long_ < most else most
-    tempered = tail_temper(&row.tails, kind, 0, short)
-    second = tail_temper(&row.tails, kind, 1, long_)
-    fresh = (lane == 0 and tempered > 3.0) or (lane == 1 and tail_temper(&row.tails, kind, 0, f4_lane(raw, 0)) > 3.0)
-    rises = second > 3.0 and tail_rises(&row.tails, kind, long_)
+    fresh = f4_lane(tempered, 0) > 3.0
+    rises = long_ > 3.0 and tail_rises(&row.tails, kind, f4_lane(raw, 2))
     if not (hit and fresh):
-        tempered *= v.faded
+        best *= v.faded
     if not (hit and rises):
-        second *= v.faded
-    tail_see(&row.tails, kind, 0, short, seconds)
-    tail_see(&row.tails, kind, 1, long_, seconds)
-    if second > tempered:
-        tempered = second
+        long_ *= v.faded
+    tail_see(&row.tails, kind, 0, f4_lane(raw, lane), seconds)
+    tail_see(&row.tails, kind, 1, f4_lane(raw, 2), seconds)
+    if long_ > best:
+        best = long_
         lane = 2
-    if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and tempered > 6.0:
-        tempered = 6.0
+    if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and best > 6.0:
+        best = 6.0
     v.hot |= <uint32_t>1 << kind
     if zt_unlikely(row.excused != 0) and excused(row, kind, seconds):
         excuse_tail(row, kind, False)
         return
-    judge_sum(v, kind, tempered - EVIDENCE_LEAST)
-    if tempered > v.best:
-        v.best = tempered
+    judge_sum(v, kind, best - EVIDENCE_LEAST)
+    if best > v.best:
+        v.best = best
     if kind == SUSPICIOUS_PATTERNS:
-        v.absolute = tempered
-    if tempered > v.other and zt_group[kind] != 0:
-        v.other = tempered
-    if tempered > v.corroborating and not (NEEDS_CORROBORATION >> kind) & 1:
-        v.corroborating = tempered
+        v.absolute = best
+    if best > v.other and zt_group[kind] != 0:
+        v.other = best
+    if best > v.corroborating and not (NEEDS_CORROBORATION >> kind) & 1:
+        v.corroborating = best
     if hit and (fresh or rises):
         v.fresh = True
-    verdict_why(v, kind, lane, tempered, f4_lane(seen, lane), f4_lane(usual, lane), p)
+    verdict_why(v, kind, lane, best, f4_lane(seen, lane), f4_lane(usual, lane), p)
 
 cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t now) noexcept nogil:
     """The share p0 in force; for what the backend or a deployment may cause at least what
@@ -144,7 +149,7 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             m = row.counts[s][3]
             saturate(row.counts[s], raw, most)
             row.counts[s][3] = m
-        judge_take(v, row, s, raw, most, f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
+        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
 
 cdef inline f4 rate_mu(const Row *row) noexcept nogil:
     """The learned log of seen over expected, from the gate that is kept."""
@@ -152,47 +157,62 @@ cdef inline f4 rate_mu(const Row *row) noexcept nogil:
 
 cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
     """Request rate, bytes out, ramp: first a bound without a division, then the evidence."""
-    cdef uint32_t seconds
     cdef f4 seen = f4_load(row.seen), expected = f4_load(row.expected), gate = f4_load(row.gate)
-    cdef f4 e, r, raw, phi = f4_load(row.phi)
-    cdef float mean = row.response_mean, most
-    if zt_unlikely(not row.flags & ROW_GROWN):      # jobs are to leave their record as it will be seen once phi is known
-        phi = f4_min(phi, f4_all(YOUNG_PHI))
     if zt_unlikely(not row.flags & ROW_RATED):
         return
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
-    if f4_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
-        seconds = seconds_of(now)
-        e = f4_div(expected, w)
-        r = f4_div(seen, w)
-        raw = rate_evidence(r, e, rate_mu(row), phi)
-        most = tail_most(&row.tails, REQUEST_RATE)
-        if f1_max3(raw) > most:
-            saturate(row.seen, raw, most)
-        judge_take(v, row, REQUEST_RATE, raw, most, r, e, 0.0, True, seconds)
-        e = f4_mul(e, expected_factor(row, now))
-        if f4_above(r, f4_add(f4_mul(e, f4_all(2.0)), f4_all(1.0))) & 4:
-            judge_take(v, row, RATE_RAMP, ramp_evidence(r, e, phi), 120.0, r, e, 0.0, True, seconds)
-    if response > mean or (row.hot >> BYTES_OUT) & 1:
-        e = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
-        if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(mean), f4_add(e, f4_mul(w, f4_all(0.49))))):
-            judge_bytes(v, row, response, expected, w, seconds_of(now))
+    if f4_any_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
+        judge_calls(v, row, f4_div(seen, w), f4_div(expected, w), now)
+    if response > row.response_mean or (row.hot >> BYTES_OUT) & 1:
+        expected = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
+        if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(row.response_mean), f4_add(expected, f4_mul(w, f4_all(0.49))))):
+            judge_bytes(v, row, response, w, now)
 
-cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 expected, f4 w, uint32_t seconds) noexcept nogil:
-    cdef float mean = row.response.mean, kappa, most
-    cdef f4 growth, units, e, raw
+cdef inline f4 judge_phi(const Row *row) noexcept nogil:
+    """The learned variance of the rate; of the young at most what it will be once it is known, so that their jobs
+    leave a record as it will be seen then."""
+    cdef f4 phi = f4_load(row.phi)
+    return phi if row.flags & ROW_GROWN else f4_min(phi, f4_all(YOUNG_PHI))
+
+cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t now) noexcept nogil:
+    """Request rate and ramp, counts as of now."""
+    cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, ramp
+    cdef uint32_t seconds = seconds_of(now)
+    raw = rate_evidence(seen, expected, mu, phi)
+    if f1_max3(raw) > EVIDENCE_LEAST:
+        jobs_see(&row.jobs, JOB_CALLS, f4_sub(seen, expected))
+        if f1_max3(raw) > RATE_MOST:
+            saturate(row.seen, raw, RATE_MOST)
+        judge_take(v, row, REQUEST_RATE, raw, jobs_temper(raw, rate_evidence(seen, f4_add(expected, past), mu, phi)),
+                   seen, expected, 0.0, True, seconds)
+    ramp = f4_add(f4_mul(expected, expected_factor(row, now)), f4_mul(past, f4_set(0.0, 0.0, 0.67, 0.67)))
+    if f4_any_above(f4_mul(seen, f4_set(0.0, 0.0, 1.0, 1.0)), f4_add(f4_mul(ramp, f4_all(RAMP_ROOM)), f4_all(1.0))):
+        raw = ramp_evidence(seen, ramp, phi)
+        if f4_lane(raw, 3) > f4_lane(raw, 2):   # the half hour stands in for the longest
+            raw = f4_set(0.0, 0.0, f4_lane(raw, 3), 0.0)
+            seen = f4_all(f4_lane(seen, 3))
+            expected = f4_all(f4_lane(expected, 3))
+        judge_take(v, row, RATE_RAMP, raw, judge_tempered(row, RATE_RAMP, raw, RATE_MOST), seen, expected, 0.0, True, seconds)
+
+cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
+    cdef float mean = row.response.mean, kappa
+    cdef f4 growth, seen, e, past, raw, phi = f4_load(row.phi), unit
     if not mean > 0.0 or row.response.n < 100.0:
         return
     kappa = 1.0 + welford_variance(&row.response) / (mean * mean)
     growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.7408182)), f4_all(1.0))
-    units = f4_div(f4_load(row.bytes_out), f4_mul(w, f4_all(mean)))
-    e = f4_div(expected, w)
-    raw = bytes_evidence(units, e, growth, kappa, f4_load(row.phi))
-    most = tail_most(&row.tails, BYTES_OUT)
-    if f1_max3(raw) > most:
-        saturate(row.bytes_out, raw, most)
-    judge_take(v, row, BYTES_OUT, raw, most, f4_mul(units, f4_all(mean)),
-               f4_mul(f4_mul(e, growth), f4_all(mean)), 0.0, response > mean, seconds)
+    unit = f4_all(mean)
+    seen = f4_div(f4_load(row.bytes_out), w)
+    e = f4_div(f4_max(f4_load(row.expected), f4_mul(w, f4_all(0.5))), w)
+    raw = bytes_evidence(f4_div(seen, unit), e, growth, kappa, phi)
+    if not f1_max3(raw) > EVIDENCE_LEAST:
+        return
+    past = f4_div(jobs_usual(&row.jobs, JOB_BYTES), unit)
+    jobs_see(&row.jobs, JOB_BYTES, f4_sub(seen, f4_mul(unit, f4_mul(e, growth))))
+    if f1_max3(raw) > RATE_MOST:
+        saturate(row.bytes_out, raw, RATE_MOST)
+    judge_take(v, row, BYTES_OUT, raw, jobs_temper(raw, bytes_evidence(f4_div(seen, unit), f4_add(e, past), growth, kappa, phi)),
+               seen, f4_mul(f4_mul(e, growth), unit), 0.0, response > mean, seconds_of(now))
 
 cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
     """Absolute ceilings over the sliding minute; they need no learning."""

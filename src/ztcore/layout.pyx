@@ -43,7 +43,8 @@ _SHARES = _record(
     ("hits", "f4", 18), ("trials", "f4"), ("discovery", "f4"), ("pending", "u2", 18), ("spread", "u2", 18),
     ("windows", "u2"), ("spread_at", "u4"), ("folded_at", "u4"),
 )
-_TAILS = _record(("mean", "u1", (21, 2)), ("record", "u1", (21, 2)), ("peak", "u1", (21, 2)), ("episodes", "u1", 21), ("last", "u1", 21))
+_TAILS = _record(("mean", "u1", (19, 2)), ("record", "u1", (19, 2)), ("peak", "u1", (21, 2)), ("episodes", "u1", 19), ("last", "u1", 21))
+_JOBS = _record(("record", "u1", (2, 2)), ("peak", "u1", (2, 2)))
 _HOURS = _record(("rate", "u2", 24), ("seconds", "u2", 24), ("week", "u2", 7), ("called", "u4"))
 _MOMENTS = _record(("mean", "f4", 4), ("var", "f4", 4))
 
@@ -57,7 +58,7 @@ ROW = _record(
     ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES),
     ("response", _WELFORD), ("request_mean", "f4"), ("score", "f4"), ("nats", "f4"), ("latency", "u2", 64),
     ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (19, 4)),
-    ("shares", _SHARES), ("tails", _TAILS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
+    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("fresh_at", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
 from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_unlikely
 from ztcore.custom cimport custom_hits
-from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight
+from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight, hits_add, hits_scale
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
 from ztcore.event cimport Event
 from ztcore.ewma cimport ewma_add
@@ -19,7 +19,7 @@ from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
 from ztcore.judge cimport judge_ceilings, judge_faded, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
-from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
+from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
 from ztcore.moments cimport moments_init, moments_learn, slot_start
@@ -36,7 +36,6 @@ from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 cdef enum:
     LATE_STREAK = 32            # late events in a row that say the partner's clock was set back
     WELL_KNOWN = 64             # values of a partner, and of its endpoint
-    ACCEPT_S = 4 * 3600         # of a level no higher than throttle, from which on it is what the partner does
     LOUD_THINNING = 64          # while not quiet, one event in so many still teaches
 
 cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept nogil:
@@ -71,7 +70,7 @@ cdef inline void row_rebase(Row *row, int64_t now) noexcept nogil:
     counts_scale(row.weight, factor)
     counts_scale(row.bytes_out, factor)
     for i in range(COUNTERS):
-        counts_scale(row.counts[i], factor)
+        hits_scale(row.counts[i], factor)
     row.reference = now
 
 cdef inline void row_rewind(Row *row, int64_t now, const Policy *policy) noexcept nogil:
@@ -118,12 +117,6 @@ cdef inline bint observe_late(const Table *t, Row *row, const Event *e) noexcept
     word_add(&t.header.counter[COUNT_LATE], e.count)
     return False
 
-cdef inline void counts_add_hit(float *lanes, f4 added) noexcept nogil:
-    """Add to the three counts; the fourth lane, the usual share, stays."""
-    cdef float p = lanes[3]
-    counts_add(lanes, added)
-    lanes[3] = p
-
 cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32_t hits, f4 weight, int64_t now) noexcept nogil:
     cdef f4 added = f4_mul(weight, f4_all(<float>e.count))
     cdef uint32_t left = hits
@@ -131,7 +124,7 @@ cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32
     counts_add(row.seen, added)
     counts_add(row.bytes_out, f4_mul(added, f4_all(e.response_bytes)))
     while left:
-        counts_add_hit(row.counts[zt_ctz(left)], added)
+        hits_add(row.counts[zt_ctz(left)], added)
         left &= left - 1
     if hits & COMMON_MODE:
         fleet_count(&header.fleet, e.count if hits & (1 << SERVER_ERRORS) else 0,
@@ -237,7 +230,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     at = decay_weight(now - row.reference)
     weight = at if e.timestamp == now else decay_weight(e.timestamp - row.reference)
-    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, 0.0), decay_mean_life()),
+    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, row.rate), decay_mean_life()),
                                                                 f4_sub(at, f4_load(row.weight)))))
     f4_store(row.weight, at)
 

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ztcore.endpoints cimport ENDPOINTS, Endpoint
 from ztcore.histogram cimport Histogram
 from ztcore.hours cimport Hours
+from ztcore.jobs cimport Jobs
 from ztcore.methods cimport MethodSet
 from ztcore.minutes cimport Minutes
 from ztcore.moments cimport Moments
@@ -87,6 +88,7 @@ cdef struct Row:
     float counts[COUNTERS][4]   # hits at three half-lives; the fourth lane is the share p0 in force
     Shares shares
     Tails tails
+    Jobs jobs
     Hours hours
     ObjectIds objects
     float tokens                # how many events may still teach the rate

@@ -31,8 +31,10 @@ cdef struct Shares:
 cdef inline float share_trials(const Shares *s, int signal) noexcept nogil:
     return s.discovery if (SHARE_DISCOVERY >> signal) & 1 else s.trials
 
-cdef inline void share_fold(Shares *s, int signal, float fade) noexcept nogil:
-    s.hits[signal] = s.hits[signal] * fade + s.pending[signal]
+cdef inline void share_fold(Shares *s, int signal, float fade, float most) noexcept nogil:
+    """Take in the hits laid aside, at most so many."""
+    cdef float pending = s.pending[signal]
+    s.hits[signal] = s.hits[signal] * fade + (pending if pending < most else most)
     s.pending[signal] = 0
 
 cdef inline float share_spread(const Shares *s, int signal) noexcept nogil:
@@ -45,10 +47,14 @@ cdef inline void share_spread_learn(Shares *s, int signal, float excess) noexcep
     v += (excess - v) / (s.windows if s.windows > 0 else 1)
     s.spread[signal] = <uint16_t>(sqrtf(v if v < 1.0 else 1.0) * 65535.0 + 0.5)
 
+cdef inline float share_variance(const Shares *s, int signal, float fleet_spread) noexcept nogil:
+    """Of the shares of windows beyond the binomial; that of the fleet is worth 20 windows."""
+    cdef float w = s.windows
+    return (w * share_spread(s, signal) + <float>20.0 * fleet_spread) / (w + <float>20.0)
+
 cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_spread) noexcept nogil:
     """Trials M that the baseline is worth (design: two samples, not one), 2..3000."""
-    cdef float w = s.windows
-    cdef float v = (w * share_spread(s, signal) + 20.0 * fleet_spread) / (w + 20.0)
+    cdef float v = share_variance(s, signal, fleet_spread)
     cdef float least = 0.03 * p * p
     cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
     cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0

@@ -21,9 +21,9 @@ cdef enum:                      # signals
     REPEATS = 15
     CUSTOM = 16                 # the user's own
     UNFAMILIAR = 18             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
-    REQUEST_RATE = 18           # from here on: rates
-    BYTES_OUT = 19
-    RATE_RAMP = 20
+    RATE_RAMP = 18              # from here on: rates
+    REQUEST_RATE = 19
+    BYTES_OUT = 20
     CEILING_REQUEST_RATE = 21   # absolute ceilings
     CEILING_ERROR_RATE = 22
     CEILING_RESPONSE_TIME = 23
