@@ -27,11 +27,10 @@ cdef inline int share_excess(f4 k, f4 n, f4 w, float p) noexcept nogil:
     return f4_above(above, f4_all(0.0)) & f4_above(
         f4_mul(above, above), f4_mul(f4_mul(n, w), f4_all(EVIDENCE_LEAST * p * (1.0 - p))))
 
-cdef inline f4 share_evidence(f4 k, f4 n, f4 w, float p, float m) noexcept nogil:
-    """Two samples: n KL(k/n, c) + m KL(p, c) with c the pooled share, m three times as much at the longest
-    half-life, where clumps of hits even out. Counts of more than 65,536
+cdef inline f4 share_evidence(f4 k, f4 n, f4 w, float p, float m, float m_long) noexcept nogil:
+    """Two samples: n KL(k/n, c) + m KL(p, c) with c the pooled share; m_long: at the longest half-life. Counts of more than 65,536
     are scaled down to it: m is at most 3,000, and a float has 24 bits."""
-    cdef f4 one = f4_all(1.0), P = f4_all(p), M = f4_set(m, m, 3.0 * m, m)
+    cdef f4 one = f4_all(1.0), P = f4_all(p), M = f4_set(m, m, m_long, m)
     cdef f4 q = f4_max(f4_min(f4_div(k, n), f4_all(0.999999)), P)    # no evidence below the norm
     cdef f4 N = f4_min(f4_div(n, w), f4_all(65536.0))
     cdef f4 c = f4_div(f4_add(f4_mul(q, N), f4_mul(P, M)), f4_add(N, M))

@@ -15,12 +15,12 @@ from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
-from ztcore.shares cimport share_worth
+from ztcore.shares cimport share_worth, share_worth_long
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
                              CLIENT_ERRORS, COMMON_MODE, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
-                             NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+                             NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
 from ztcore.times cimport seconds_of
@@ -31,10 +31,12 @@ cdef enum:
 cdef extern from *:
     """
     #define YOUNG_PHI 0.06f
+    #define LENDS 3.0f                  /* nats more that a rate beyond its past corroborates others with */
     #define RATE_MOST 120.0f            /* nats beyond which the counts of rates are shrunk */
     """
     const float YOUNG_PHI
     const float RATE_MOST
+    const float LENDS
 
 cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
     cdef int group = zt_group[kind]
@@ -60,8 +62,9 @@ cdef inline f4 judge_tempered(const Row *row, int kind, f4 raw, float most) noex
                   tail_temper(&row.tails, kind, 1, f1_min(f4_lane(raw, 2), most)), 0.0)
 
 cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 tempered, f4 seen, f4 usual, float p, bint hit,
-                            uint32_t seconds) noexcept nogil:
-    """Put one signal's evidence, the largest over half-lives, into the verdict. tempered: in units of its past."""
+                            float lends, uint32_t seconds) noexcept nogil:
+    """Put one signal's evidence, the largest over half-lives, into the verdict. tempered: in units of its past; lends:
+    what it corroborates others with, if that is more."""
     cdef int lane = 1 if f4_lane(raw, 1) > f4_lane(raw, 0) else 0
     cdef float best = f4_lane(tempered, lane), long_ = f4_lane(tempered, 2)
     cdef bint fresh, rises
@@ -91,8 +94,12 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 tempered,
         v.absolute = best
     if best > v.other and zt_group[kind] != 0:
         v.other = best
-    if best > v.corroborating and not (NEEDS_CORROBORATION >> kind) & 1:
-        v.corroborating = best
+    if not (NEEDS_CORROBORATION >> kind) & 1:
+        lends = best if best > lends else lends
+        if lends > v.corroborating:
+            v.corroborating = lends
+        if best > v.solid and not (SIZES >> kind) & 1:
+            v.solid = best
     if hit and (fresh or rises):
         v.fresh = True
     verdict_why(v, kind, lane, best, f4_lane(seen, lane), f4_lane(usual, lane), p)
@@ -143,13 +150,13 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             m = share_worth(&row.shares, s, p, fleet_spread(&header.fleet, s))
             if share_excess(k, trials, w, p) == 0:
                 continue
-        raw = share_evidence(k, trials, w, p, m)
+        raw = share_evidence(k, trials, w, p, m, share_worth_long(s, m))
         most = tail_most(&row.tails, s)
         if f1_max3(raw) > most:
             m = row.counts[s][3]
             saturate(row.counts[s], raw, most)
             row.counts[s][3] = m
-        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, seconds)
+        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, 0.0, seconds)
 
 cdef inline f4 rate_mu(const Row *row) noexcept nogil:
     """The learned log of seen over expected, from the gate that is kept."""
@@ -176,15 +183,16 @@ cdef inline f4 judge_phi(const Row *row) noexcept nogil:
 
 cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t now) noexcept nogil:
     """Request rate and ramp, counts as of now."""
-    cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, ramp
+    cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, beyond, ramp
     cdef uint32_t seconds = seconds_of(now)
     raw = rate_evidence(seen, expected, mu, phi)
     if f1_max3(raw) > EVIDENCE_LEAST:
         jobs_see(&row.jobs, JOB_CALLS, f4_sub(seen, expected))
         if f1_max3(raw) > RATE_MOST:
             saturate(row.seen, raw, RATE_MOST)
-        judge_take(v, row, REQUEST_RATE, raw, jobs_temper(raw, rate_evidence(seen, f4_add(expected, past), mu, phi)),
-                   seen, expected, 0.0, True, seconds)
+        beyond = rate_evidence(seen, f4_add(expected, past), mu, phi)
+        judge_take(v, row, REQUEST_RATE, raw, jobs_temper(raw, beyond), seen, expected, 0.0, True, f1_max3(beyond) + LENDS,
+                   seconds)
     ramp = f4_add(f4_mul(expected, expected_factor(row, now)), f4_mul(past, f4_set(0.0, 0.0, 0.67, 0.67)))
     if f4_any_above(f4_mul(seen, f4_set(0.0, 0.0, 1.0, 1.0)), f4_add(f4_mul(ramp, f4_all(RAMP_ROOM)), f4_all(1.0))):
         raw = ramp_evidence(seen, ramp, phi)
@@ -192,7 +200,7 @@ cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t
             raw = f4_set(0.0, 0.0, f4_lane(raw, 3), 0.0)
             seen = f4_all(f4_lane(seen, 3))
             expected = f4_all(f4_lane(expected, 3))
-        judge_take(v, row, RATE_RAMP, raw, judge_tempered(row, RATE_RAMP, raw, RATE_MOST), seen, expected, 0.0, True, seconds)
+        judge_take(v, row, RATE_RAMP, raw, judge_tempered(row, RATE_RAMP, raw, RATE_MOST), seen, expected, 0.0, True, 0.0, seconds)
 
 cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
     cdef float mean = row.response.mean, kappa
@@ -212,7 +220,7 @@ cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t
     if f1_max3(raw) > RATE_MOST:
         saturate(row.bytes_out, raw, RATE_MOST)
     judge_take(v, row, BYTES_OUT, raw, jobs_temper(raw, bytes_evidence(f4_div(seen, unit), f4_add(e, past), growth, kappa, phi)),
-               seen, f4_mul(f4_mul(e, growth), unit), 0.0, response > mean, seconds_of(now))
+               seen, f4_mul(f4_mul(e, growth), unit), 0.0, response > mean, 0.0, seconds_of(now))
 
 cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
     """Absolute ceilings over the sliding minute; they need no learning."""

@@ -60,7 +60,7 @@ ROW = _record(
     ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (19, 4)),
     ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
-    ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("app", "u2"), ("first_seen", "i8"),
+    ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("highest", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("fresh_at", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),
     ("evident", "u4"), ("excused", "u4"), ("excused_until", "u4"), ("expected_until", "u4"), ("expected_rate", "f4"),
     ("user", "u1", 20), ("name", "S64"),

@@ -8,17 +8,17 @@ from libc.stdint cimport int64_t, uint32_t
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
-from ztcore.jobs cimport jobs_settle
 from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
+from ztcore.past cimport past_free, past_settle, past_unbound
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
                             share_fold, share_spread_learn, share_trials, share_variance)
 from ztcore.table cimport Header
-from ztcore.tails cimport TAIL_KINDS, TAIL_UNIT, tail_over, tail_settle, tail_temper
-from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEEDS_CORROBORATION, NEW_ENDPOINTS, REQUEST_RATE
+from ztcore.tails cimport TAIL_UNIT, tail_temper
+from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
 from ztcore.times cimport SECOND_NS, HOUR_NS, seconds_of
 
 cdef enum:
@@ -86,7 +86,7 @@ cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds, bint fr
         if excess < 0.0:
             excess = 0.0
         most = SPREAD_MOST * (share_variance(s, i, fleet_spread(fleet, i)) + <float>0.03 * p * p)
-        if not free and excess > most:
+        if not past_unbound(i, free) and excess > most:
             excess = most
         share_spread_learn(s, i, excess)
         fleet.spread[i] += (excess - fleet.spread[i]) * 0.001
@@ -102,14 +102,14 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     cdef Fleet *fleet = &header.fleet
     cdef uint32_t seconds = seconds_of(now)
     cdef float n = row.pending_trials, fade
-    cdef bint discovering = not row.flags & ROW_SETTLED, free = not row.flags & ROW_GROWN or now - row.first_seen < 2 * header.policy.learning
+    cdef bint discovering = not row.flags & ROW_SETTLED, free = past_free(&header.policy, row, now)
     cdef int i
     s.folded_at = seconds
     for i in range(HITS):
         fleet.hits[i] = fleet.hits[i] * (1.0 - 1e-6 * n) + s.pending[i]
     fade = 1.0 - (n if n < 2000.0 else 2000.0) / SHARE_MEMORY
     for i in range(HITS):
-        share_fold(s, i, fade, <float>65535.0 if free or not learn_doubted(row, i, seconds) else 2.0 * n * row.counts[i][3] + <float>0.5)
+        share_fold(s, i, fade, <float>65535.0 if past_unbound(i, free) or not learn_doubted(row, i, seconds) else 2.0 * n * row.counts[i][3] + <float>0.5)
     s.trials = s.trials * fade + n
     fleet.quiet = fleet.quiet * (1.0 - 1e-6 * n) + n
     if not discovering:
@@ -124,11 +124,7 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
         fleet.refresh = fleet.quiet * 1.01 + 100.0
     if quiet and not discovering and seconds - s.spread_at > SPREAD_S:
         learn_spreads(fleet, row, seconds, free)
-    for i in range(TAIL_KINDS):
-        if tail_over(&row.tails, i, seconds):
-            tail_settle(&row.tails, i, seconds, row.level < 2, free or (NEEDS_CORROBORATION >> i) & 1, &row.raised)
-            if i >= REQUEST_RATE:
-                jobs_settle(&row.jobs, i - REQUEST_RATE, row.level < 2, free, seconds // 86400, &row.raised)
+    past_settle(&header.policy, row, now, False)
     learn_usual(fleet, row)
 
 cdef inline f4 clip(f4 x, f4 most) noexcept nogil:

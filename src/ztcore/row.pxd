@@ -100,6 +100,7 @@ cdef struct Row:
     uint8_t cause
     uint8_t name_length
     uint8_t raised              # the day, modulo 256, when the record of a tail last grew
+    uint8_t highest             # level since the partner was last at monitor
     uint16_t app                # index into the header's apps
     int64_t first_seen
     int64_t since               # the level was reached, ns

@@ -8,15 +8,20 @@ cdef enum:
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new
+    SHARE_SIZES = (1 << 4) | (1 << 5)   # a release moves them a little, and many calls prove it: no reason to act
     SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14)
 
 cdef extern from *:
     """
     #define SHARE_LEAST 1e-4f
     #define SHARE_MOST 0.97f
+    #define SIZES_WORTH 300.0f
+    #define LONG_WORTH 1000.0f
     """
     const float SHARE_LEAST
     const float SHARE_MOST
+    const float SIZES_WORTH
+    const float LONG_WORTH
 
 cdef struct Shares:
     float hits[SHARE_COUNTERS]
@@ -58,7 +63,13 @@ cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_
     cdef float least = 0.03 * p * p
     cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
     cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0
-    return low if m < low else 3000.0 if m > 3000.0 else m
+    cdef float high = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else 3000.0
+    return low if m < low else high if m > high else m
+
+cdef inline float share_worth_long(int signal, float m) noexcept nogil:
+    """At the longest half-life, where clumps of hits even out."""
+    cdef float most = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else LONG_WORTH
+    return 3.0 * m if 3.0 * m < most else m if m > most else most
 
 cdef inline void shares_merge(Shares *into, const Shares *other) noexcept nogil:
     """Hits and trials add; spreads meet weighted by their windows."""

@@ -38,6 +38,7 @@ cdef enum:
                            (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
                            (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << REPEATS))
 
+    SIZES = (1 << LARGE_REQUESTS) | (1 << LARGE_RESPONSES)     # a release moves them
     # the backend, or a deployment, may be what causes them
     COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
     # they show the same thing twice: of each pair only the stronger counts in a sum
@@ -63,6 +64,7 @@ cdef struct Verdict:
     float group[GROUPS]         # what each group put into it
     float absolute              # evidence that counts even while learning
     float other                 # of one that is not about the ids and endpoints of calls like its own
+    float solid                 # of one that no release or job causes
     float corroborating         # the largest of one that needs no corroboration
     float nats                  # combined
     float faded                 # what is left of evidence that this event adds nothing to
