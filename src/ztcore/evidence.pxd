@@ -11,13 +11,11 @@ cdef extern from *:
     #define LN2 0.69314718f
     #define EVIDENCE_LEAST 2.0f         /* nats: less is not worth computing exactly */
     #define RATE_MARGIN 0.3f
-    #define RAMP_ROOM 1.5f              /* times the reference that no ramp is seen in */
     #define BYTES_PHI 0.05f           /* beside that of the rate */
     """
     const float LN2
     const float EVIDENCE_LEAST
     const float RATE_MARGIN
-    const float RAMP_ROOM
     const float BYTES_PHI
 
 cdef inline int share_excess(f4 k, f4 n, f4 w, float p) noexcept nogil:
@@ -59,13 +57,13 @@ cdef inline f4 rate_evidence(f4 seen, f4 expected, f4 mu, f4 phi) noexcept nogil
     cdef f4 v = gamma_evidence(r, f4_add(phi, f4_div(one, e1)))
     return f4_min(v, f4_max(poisson_evidence(f4_max(seen, expected), expected), zero))
 
-cdef inline f4 ramp_evidence(f4 seen, f4 expected, f4 phi) noexcept nogil:
-    """The rate against one and a half times the slow reference, however far it has drifted from it; at the half-lives of
+cdef inline f4 ramp_evidence(f4 seen, f4 most, f4 phi) noexcept nogil:
+    """The rate against the most that the slow reference explains, however far it has drifted from it; at the half-lives of
     half an hour and more."""
-    cdef f4 one = f4_all(1.0), two = f4_mul(expected, f4_all(RAMP_ROOM))
-    cdef f4 r = f4_max(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), f4_add(two, one)))), f4_all(0.0))
-    cdef f4 v = gamma_evidence(r, f4_add(phi, f4_div(one, f4_add(expected, one))))
-    v = f4_min(v, poisson_evidence(f4_max(seen, two), two))
+    cdef f4 one = f4_all(1.0)
+    cdef f4 r = f4_max(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), f4_add(most, one)))), f4_all(0.0))
+    cdef f4 v = gamma_evidence(r, f4_add(phi, f4_div(one, f4_add(most, one))))
+    v = f4_min(v, poisson_evidence(f4_max(seen, most), most))
     return f4_mul(v, f4_set(0.0, 0.0, 1.0, 1.0))
 
 cdef inline f4 bytes_evidence(f4 units, f4 expected, f4 growth, float kappa, f4 phi) noexcept nogil:

@@ -10,7 +10,7 @@
 from libc.math cimport exp2f, log2f
 from libc.stdint cimport uint8_t, uint32_t
 
-from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_max, f4_min, f4_set
+from ztcore.lanes cimport f4, f4_add, f4_all, f4_div, f4_lane, f4_max, f4_min, f4_mul, f4_set
 
 cdef enum:
     JOB_RATES = 2               # calls, bytes
@@ -22,10 +22,12 @@ cdef extern from *:
     """
     #define JOB_STEPS 8.0f              /* an octave of a kept number */
     #define JOB_WITHIN 4.9f             /* nats that what is within the past counts for at most */
+    #define JOB_PHI 0.06f               /* relative variance of the largest job */
     #define JOB_LONG 1.5f               /* what a longer half-life remembers of a job, beside ten minutes */
     """
     const float JOB_STEPS
     const float JOB_WITHIN
+    const float JOB_PHI
     const float JOB_LONG
 
 cdef struct Jobs:
@@ -47,6 +49,11 @@ cdef inline f4 jobs_usual(const Jobs *j, int rate) noexcept nogil:
     """What past jobs added, by half-life."""
     cdef float minute = job_size(j.record[rate][0]), ten = job_size(j.record[rate][1]), more = JOB_LONG * ten
     return f4_set(minute, ten, more, more)
+
+cdef inline f4 jobs_phi(f4 usual, f4 past, f4 phi) noexcept nogil:
+    """The relative variance of the usual and the past jobs together, phi being that of the usual."""
+    cdef f4 both = f4_add(usual, past)
+    return f4_div(f4_add(f4_mul(f4_mul(usual, usual), phi), f4_mul(f4_mul(past, past), f4_all(JOB_PHI))), f4_mul(both, both))
 
 cdef inline void jobs_see(Jobs *j, int rate, f4 beyond) noexcept nogil:
     """The running episode has this much beyond the expected."""

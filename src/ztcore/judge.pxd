@@ -4,11 +4,11 @@ from libc.math cimport exp2f
 from libc.stdint cimport int64_t, uint32_t
 
 from ztcore.atomic cimport zt_ctz, zt_unlikely
-from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RAMP_ROOM, RATE_MARGIN, bytes_evidence, ramp_evidence,
+from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
 from ztcore.feedback cimport excuse_tail, excused, expected_factor
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
-from ztcore.jobs cimport JOB_BYTES, JOB_CALLS, jobs_see, jobs_temper, jobs_usual
+from ztcore.jobs cimport JOB_BYTES, JOB_CALLS, jobs_phi, jobs_see, jobs_temper, jobs_usual
 from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_any_above, f4_div, f4_lane, f4_load, f4_log2, f4_max,
                            f4_min, f4_mul, f4_set, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
@@ -31,10 +31,12 @@ cdef enum:
 cdef extern from *:
     """
     #define YOUNG_PHI 0.06f
+    #define RAMP_ROOM 1.5f              /* times the slow reference that no ramp is seen in */
     #define LENDS 3.0f                  /* nats more that a rate beyond its past corroborates others with */
     #define RATE_MOST 120.0f            /* nats beyond which the counts of rates are shrunk */
     """
     const float YOUNG_PHI
+    const float RAMP_ROOM
     const float RATE_MOST
     const float LENDS
 
@@ -183,19 +185,22 @@ cdef inline f4 judge_phi(const Row *row) noexcept nogil:
 
 cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t now) noexcept nogil:
     """Request rate and ramp, counts as of now."""
-    cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, beyond, ramp
+    cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, beyond, usual, ramp
     cdef uint32_t seconds = seconds_of(now)
     raw = rate_evidence(seen, expected, mu, phi)
     if f1_max3(raw) > EVIDENCE_LEAST:
         jobs_see(&row.jobs, JOB_CALLS, f4_sub(seen, expected))
         if f1_max3(raw) > RATE_MOST:
             saturate(row.seen, raw, RATE_MOST)
-        beyond = rate_evidence(seen, f4_add(expected, past), mu, phi)
+        usual = f4_mul(expected, f4_mul(f4_load(row.gate), f4_all(0.7408182)))      # what mu says of the expected
+        beyond = rate_evidence(seen, f4_add(usual, past), f4_all(0.0), jobs_phi(usual, past, phi))
         judge_take(v, row, REQUEST_RATE, raw, jobs_temper(raw, beyond), seen, expected, 0.0, True, f1_max3(beyond) + LENDS,
                    seconds)
-    ramp = f4_add(f4_mul(expected, expected_factor(row, now)), f4_mul(past, f4_set(0.0, 0.0, 0.67, 0.67)))
-    if f4_any_above(f4_mul(seen, f4_set(0.0, 0.0, 1.0, 1.0)), f4_add(f4_mul(ramp, f4_all(RAMP_ROOM)), f4_all(1.0))):
-        raw = ramp_evidence(seen, ramp, phi)
+    usual = f4_mul(f4_mul(expected, f4_all(RAMP_ROOM)), expected_factor(row, now))
+    past = f4_mul(past, f4_set(0.0, 0.0, 0.67, 0.67))
+    ramp = f4_add(usual, past)
+    if f4_any_above(f4_mul(seen, f4_set(0.0, 0.0, 1.0, 1.0)), f4_add(ramp, f4_all(1.0))):
+        raw = ramp_evidence(seen, ramp, jobs_phi(usual, past, phi))
         if f4_lane(raw, 3) > f4_lane(raw, 2):   # the half hour stands in for the longest
             raw = f4_set(0.0, 0.0, f4_lane(raw, 3), 0.0)
             seen = f4_all(f4_lane(seen, 3))
@@ -219,7 +224,8 @@ cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t
     jobs_see(&row.jobs, JOB_BYTES, f4_sub(seen, f4_mul(unit, f4_mul(e, growth))))
     if f1_max3(raw) > RATE_MOST:
         saturate(row.bytes_out, raw, RATE_MOST)
-    judge_take(v, row, BYTES_OUT, raw, jobs_temper(raw, bytes_evidence(f4_div(seen, unit), f4_add(e, past), growth, kappa, phi)),
+    judge_take(v, row, BYTES_OUT, raw, jobs_temper(raw, bytes_evidence(f4_div(seen, unit), f4_add(f4_mul(e, growth), past), f4_all(1.0), kappa,
+                                                                                jobs_phi(f4_mul(e, growth), past, phi))),
                seen, f4_mul(f4_mul(e, growth), unit), 0.0, response > mean, 0.0, seconds_of(now))
 
 cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:

@@ -21,7 +21,7 @@ cdef extern from *:
     #define BODY_MEAN 3.2f              /* of a partner that has never sent one: half a kilobyte, */
     #define BODY_MEAN_VAR 4.0f          /* anything from nothing to 25 kB */
     #define MOMENT_BEYOND 7.84f         /* 2.8 standard deviations, squared */
-    #define LARGER_REQUEST 3.0f         /* and at least so far, as a log2: eight times, */
+    #define LARGER_REQUEST 4.0f         /* and at least so far, as a log2: sixteen times, */
     #define LARGER_RESPONSE 1.5f        /* three times the usual */
     """
     const float MOMENT_FLOOR
