@@ -153,7 +153,7 @@ def overflows(event, state):
     (lambda: Signal(lambda event: True), "its name is not a word"),
     (lambda: Signal(bump), "it must take event and nothing else"),
     (lambda: Signal(large_posts, state={"n": "u1"}), "it must take event and state and nothing else"),
-    (lambda: Signal(large_posts, "repeats"), "exists already"),
+    (lambda: Signal(large_posts, "endpoint_focus"), "exists already"),
     (lambda: Signal(raises), "it raises or yields"),
     (lambda: Signal(bump, state={"n": "O"}), "allowed are named numbers"),
     (lambda: Signal(bump, state={"n": "nonsense"}), "allowed is a map of names"),

@@ -32,6 +32,7 @@ cdef inline void row_prefetch(const Row *row, uint64_t endpoint) noexcept nogil:
     zt_prefetch(at + 192)
     zt_prefetch(&row.endpoints[endpoint_first(endpoint)])
     zt_prefetch(&row.endpoints[endpoint_second(endpoint)])
+    zt_prefetch(&row.mix)
 
 cdef inline void batch_name(const Table *t, const SipKey *key, const Event *e, const unsigned char *names,
                             uint64_t size, Name *out) noexcept nogil:

@@ -235,6 +235,7 @@ cdef class Core(Memory):
         if row != NULL:
             zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
             zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
+            zt_prefetch(&row.mix)
         if source is not None:
             alive = text_of(source, "source", &text)
             e.source = source_key(&self.key, text.data, text.size)

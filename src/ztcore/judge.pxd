@@ -1,7 +1,7 @@
 # From counts to a verdict: evidence of each signal that was hit or had some, at all half-lives.
 
 from libc.math cimport exp2f
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ztcore.atomic cimport zt_ctz, zt_unlikely
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
@@ -12,15 +12,16 @@ from ztcore.jobs cimport JOB_BYTES, JOB_CALLS, jobs_phi, jobs_see, jobs_temper, 
 from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_any_above, f4_div, f4_lane, f4_load, f4_log2, f4_max,
                            f4_min, f4_mul, f4_set, f4_sub)
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
+from ztcore.mix cimport mix_stands_out, mix_usual
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth, share_worth_long
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
-from ztcore.verdict cimport (BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
-                             CLIENT_ERRORS, COMMON_MODE, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
-                             NEW_SOURCES, RATE_RAMP, REPEATS, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+from ztcore.verdict cimport (AUTH_FAILURES, BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
+                             CLIENT_ERRORS, COMMON_MODE, ENDPOINT_FOCUS, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
+                             NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
 from ztcore.times cimport seconds_of
@@ -32,12 +33,16 @@ cdef extern from *:
     """
     #define YOUNG_PHI 0.06f
     #define RAMP_ROOM 1.5f              /* times the slow reference that no ramp is seen in */
+    #define REFUSALS 2.0f               /* of a token that has expired: no evidence */
+    #define FOCUS_WORTH 100.0f          /* calls that the usual mix is worth */
     #define LENDS 3.0f                  /* nats more that a rate beyond its past corroborates others with */
     #define RATE_MOST 120.0f            /* nats beyond which the counts of rates are shrunk */
     """
     const float YOUNG_PHI
     const float RAMP_ROOM
     const float RATE_MOST
+    const float REFUSALS
+    const float FOCUS_WORTH
     const float LENDS
 
 cdef inline void judge_sum(Verdict *v, int kind, float excess) noexcept nogil:
@@ -126,13 +131,13 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
     cdef f4 n = f4_load(row.trials), k, trials, raw
     cdef float p, m, most
     cdef int s
-    if zt_unlikely(not row.flags & ROW_SETTLED):    # how often it repeats itself is for the burn-in to learn
-        left &= ~<uint32_t>(1 << REPEATS)
     while left:
         s = zt_ctz(left)
         left &= left - 1
         p = row.counts[s][3]
         k = f4_load(row.counts[s])
+        if s == AUTH_FAILURES:      # a token expires, and some calls are on their way
+            k = f4_max(f4_sub(k, f4_mul(w, f4_all(REFUSALS))), f4_all(0.0))
         trials = n
         m = 0.0
         if s == ERRORS_ON_NEW_ENDPOINTS:
@@ -158,7 +163,26 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
             m = row.counts[s][3]
             saturate(row.counts[s], raw, most)
             row.counts[s][3] = m
-        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(k, w), f4_div(trials, w), p, (hits >> s) & 1, 0.0, seconds)
+        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(f4_load(row.counts[s]), w), f4_div(trials, w), p, (hits >> s) & 1, 0.0, seconds)
+
+cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int64_t now) noexcept nogil:
+    """Whether one endpoint has far more of the latest calls than of all: this call's (unless a deployment brought it), or
+    the one that stood out last."""
+    cdef bint hit = slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, row.events)
+    cdef float p
+    cdef f4 raw, k, n
+    if not hit:
+        if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events):
+            return
+        slot = row.focus
+    p = mix_usual(row.endpoints, row.rest, slot, row.learned * <float>(3600e9 / <double>(now - row.first_seen + 1)))
+    k = f4_all(row.mix.recent[slot])
+    n = f4_all(row.mix.total)
+    raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))
+    if hit:
+        row.focus = <uint8_t>slot
+    judge_take(v, row, ENDPOINT_FOCUS, raw, judge_tempered(row, ENDPOINT_FOCUS, raw, tail_most(&row.tails, ENDPOINT_FOCUS)),
+               k, n, p, hit, 0.0, seconds_of(now))
 
 cdef inline f4 rate_mu(const Row *row) noexcept nogil:
     """The learned log of seen over expected, from the gate that is kept."""
@@ -248,6 +272,8 @@ cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row
 cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
     """Score and the level it asks for. While learning only absolute evidence asks for a level."""
     cdef float counted
+    if now - row.first_seen < 2 * policy.learning:      # nothing that needs corroboration acts by itself yet
+        v.group[0] = 0.0
     if v.best > 0.0:
         v.nats = combine(v)
         v.score = score_of(v.nats)

@@ -3,7 +3,7 @@
 # The rate's part runs when a minute has passed, the shares' part when 64 events or ten minutes
 # have; both before the event that brought the time is taken in.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
@@ -11,6 +11,7 @@ from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
 from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
+from ztcore.mix cimport mix_fade
 from ztcore.past cimport past_free, past_settle, past_unbound
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
@@ -171,6 +172,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     if elapsed < 0.0:
         elapsed = 0.0
     row.unlearned = 0.0
+    mix_fade(&row.mix, elapsed, <uint64_t>now)
     row.tokens += 2.0 * row.rate * elapsed
     if row.tokens > 3600.0 * row.rate + 10.0:
         row.tokens = 3600.0 * row.rate + 10.0

@@ -9,6 +9,7 @@ the first row. The rule of each statistic stands at its `*_merge`.
 import numpy as np
 
 from libc.stdint cimport uint32_t, uint16_t
+from libc.string cimport memset
 
 from ztcore.layout import ROW
 
@@ -70,6 +71,7 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     into.response_mean = into.response.mean
     minutes_merge(&into.minutes, &other.minutes, n, m)
     endpoints_merge(into.endpoints, &into.rest, other.endpoints, other.rest, hour)
+    memset(&into.mix, 0, sizeof(into.mix))    # slots differ; the latest calls are learned anew within minutes
     sources_merge(&into.sources, &other.sources, hour)
     methods_merge(&into.methods, &other.methods)
     histogram_merge(&into.latency, &other.latency)

@@ -60,9 +60,13 @@ cdef inline void slot_store(SlotMoments *s, f4 mean, f4 var, uint64_t random) no
     cdef f4 units = f4_set(MOMENT_MEAN, MOMENT_VAR, MOMENT_MEAN, MOMENT_VAR)
     f4_to_u16(&s.latency_mean, f4_add(f4_mul(both, units), f4_random(random)))
 
+cdef inline f4 within_load(const float *within) noexcept nogil:
+    """In the lanes of a slot's variances."""
+    return f4_set(within[0], 0.0, within[1], 0.0)
+
 cdef inline void moments_init(Moments *m, float *within) noexcept nogil:
     f4_store(m.var, f4_all(2.0))
-    f4_store(within, f4_all(0.5))
+    within[0] = within[1] = 0.5
 
 cdef inline f4 moments_values(float latency_ms, float request, float response) noexcept nogil:
     """log2(1 + x) of the three, sizes in units of 64 bytes, for a few bytes more are no larger answer; the last lane is
@@ -83,7 +87,7 @@ cdef inline int moments_beyond(const Moments *m, const float *within, const Slot
         if known < SLOT_KNOWN:
             inverse = <float>1.0 / (known + <float>8.0)
             g = known / (known + <float>4.0)
-            both = f4_mul(f4_all(inverse), f4_add(f4_mul(f4_all(known), both), f4_mul(f4_all(8.0), f4_load(within))))
+            both = f4_mul(f4_all(inverse), f4_add(f4_mul(f4_all(known), both), f4_mul(f4_all(8.0), within_load(within))))
             both = f4_add(both, f4_mul(var, f4_all(g - g * g)))
             stored = f4_add(mean, f4_mul(f4_all(g), f4_sub(stored, mean)))
         mean = f4_weave(stored, mean)
@@ -102,7 +106,7 @@ cdef inline f4 moments_huber(f4 d, f4 var) noexcept nogil:
 
 cdef inline void slot_start(SlotMoments *slot, const float *within, f4 v) noexcept nogil:
     """A new endpoint starts at its first value with the spread usual within endpoints."""
-    slot_store(slot, v, f4_load(within), 0)
+    slot_store(slot, v, within_load(within), 0)
 
 cdef inline float moment_step(float n, float weight) noexcept nogil:
     """The share of a value of that weight after n before it, at least 1/500 of the weight."""
@@ -112,7 +116,7 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
                                uint64_t random) noexcept nogil:
     """Take in values that stand for `weight` like them."""
     cdef float count = m.mean[3]
-    cdef f4 stored = slot_load(slot), step, mean, var, d, dd, pooled
+    cdef f4 stored = slot_load(slot), step, mean, var, d, dd
     if m.mean[1] == 0.0 and f4_lane(v, 1) > 0.0:
         m.mean[1] = f4_lane(v, 1) if count < BODY_LATE else BODY_MEAN
         m.var[1] = BODY_VAR if count < BODY_LATE else BODY_MEAN_VAR
@@ -123,8 +127,8 @@ cdef inline void moments_learn(Moments *m, float *within, SlotMoments *slot, flo
     dd = f4_mul(d, d)
     slot_store(slot, f4_add(stored, f4_mul(step, d)), f4_add(var, f4_mul(step, f4_sub(dd, var))), random)
     if known > 10.0:
-        pooled = f4_load(within)
-        f4_store(within, f4_add(pooled, f4_mul(f4_set(0.005, 0.0, 0.005, 0.0), f4_sub(dd, pooled))))
+        within[0] += <float>0.005 * (f4_lane(dd, 0) - within[0])
+        within[1] += <float>0.005 * (f4_lane(dd, 2) - within[1])
     step = f4_all(moment_step(count, weight))
     mean = f4_load(m.mean)
     var = f4_load(m.var)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
-from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_unlikely
+from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_likely, zt_unlikely
 from ztcore.custom cimport custom_hits
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight, hits_add, hits_scale
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
@@ -17,11 +17,12 @@ from ztcore.fixed cimport random_mix
 from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
-from ztcore.judge cimport judge_ceilings, judge_faded, judge_rates, judge_score, judge_shares
+from ztcore.judge cimport judge_ceilings, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
 from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
+from ztcore.mix cimport mix_add, mix_forget
 from ztcore.moments cimport moments_init, moments_learn, slot_start
 from ztcore.policy cimport Policy
 from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_LOUD, ROW_SETTLED, Row
@@ -147,6 +148,7 @@ cdef inline void observe_familiar(Row *row, const Event *e, Sight *s) noexcept n
     cdef Endpoint *slot
     if zt_unlikely(s.endpoint < 0):
         s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour)
+        mix_forget(&row.mix, s.endpoint)
         slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
     slot = &row.endpoints[s.endpoint]
     if zt_unlikely(endpoint_count(slot) < 2):
@@ -243,6 +245,8 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     v.faded = judge_faded(row, now) if zt_unlikely(row.level > 0) else <float>1.0
     judge_shares(v, header, row, hits, at, now)
+    if zt_likely(row.flags & ROW_SETTLED):  # how its calls are spread is for the burn-in to learn
+        judge_focus(v, row, s.endpoint, s.released, now)
     judge_rates(v, row, e.response_bytes, at, now)
     if zt_unlikely(policy.ceilings):
         judge_ceilings(v, policy, row, now)
@@ -265,6 +269,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         observe_sizes(row, e, &s)
     if s.endpoint >= 0:
         endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
+        mix_add(&row.mix, s.endpoint, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
     barrier()

@@ -52,7 +52,7 @@ SEEN = {
     "errors_on_new_endpoints": "calls to unfamiliar endpoints failed",
     "new_ids": "calls asked for object ids it had not asked for before",
     "unusual_hour": "calls came at an hour at which it never calls",
-    "repeats": "calls were the third or later in a row to one endpoint",
+    "endpoint_focus": "calls went to one and the same endpoint",
 }
 
 

@@ -6,11 +6,11 @@ cdef extern from *:
     """
     #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
     #define CORROBORATED 8.0f           /* nats that it can lend to what corroborates it */
-    #define NO_ALERT 6.9f               /* and what does not even do that by itself: ids, repeats */
-    #define CERTAIN 28.0f               /* above 2, from which on these act by themselves */
-    #define THROTTLE_ONLY 15.5f         /* nats that they, and sizes, reach at most without anything else */
-    #define ALERT_ONLY 9.2f             /* nats that uncorroborated evidence reaches at most */
-    static const float SCORE_NATS[6] = {0.0f, 7.0f, 9.5f, 16.0f, 28.0f, 60.0f};
+    #define NO_ALERT 5.9f               /* and what does not even do that by itself: ids, repeats */
+    #define CERTAIN 22.0f               /* above 2, from which on these act by themselves */
+    #define THROTTLE_ONLY 13.5f         /* nats that they, and sizes, reach at most without anything else */
+    #define ALERT_ONLY 7.8f             /* nats that uncorroborated evidence reaches at most */
+    static const float SCORE_NATS[6] = {0.0f, 6.0f, 8.0f, 14.0f, 26.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED

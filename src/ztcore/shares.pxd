@@ -4,7 +4,7 @@ from libc.math cimport sqrtf
 from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum:
-    SHARE_COUNTERS = 18
+    SHARE_COUNTERS = 17
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new

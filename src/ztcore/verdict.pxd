@@ -18,9 +18,9 @@ cdef enum:                      # signals
     ERRORS_ON_NEW_ENDPOINTS = 12
     NEW_IDS = 13
     UNUSUAL_HOUR = 14
-    REPEATS = 15
-    CUSTOM = 16                 # the user's own
-    UNFAMILIAR = 18             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    CUSTOM = 15                 # the user's own
+    UNFAMILIAR = 17             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    ENDPOINT_FOCUS = 17         # a share of its own kind: see mix.pxd
     RATE_RAMP = 18              # from here on: rates
     REQUEST_RATE = 19
     BYTES_OUT = 20
@@ -30,13 +30,13 @@ cdef enum:                      # signals
 
 cdef enum:
     CUSTOMS = 2                 # how many of the user's own there may be
-    HITS = 18                   # signals that are shares: hits among trials
-    KINDS = 21                  # those and the three rates
+    HITS = 17                   # signals that are shares: hits among trials
+    KINDS = 21                  # those, the focus and the three rates
     REASONS = 3
     # innocent changes cause these too: without one of the others they reach at most alert
     NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
                            (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
-                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << REPEATS))
+                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << ENDPOINT_FOCUS))
 
     SIZES = (1 << LARGE_REQUESTS) | (1 << LARGE_RESPONSES)     # a release moves them
     # the backend, or a deployment, may be what causes them
@@ -46,7 +46,7 @@ cdef enum:
 
 cdef extern from *:
     """
-    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 0, -1, -1, 1, 1, 1};
+    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, -1, -1, 0, 1, 1, 1};
     """
     const signed char zt_group[21]
 
