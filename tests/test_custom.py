@@ -16,7 +16,9 @@ from tests.test_judged import DAY, HOUR, START, feed, steady
 from ztcore.custom import STATE_BYTES, Signal, SignalError, fingerprint, places, signals
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
+from ztcore.levels import SIGNALS
 
+FIRST = SIGNALS.index("custom_1")
 CLEAN = {"PATH": "/usr/bin:/bin"}
 
 
@@ -57,7 +59,7 @@ def test_a_signal_finds_what_no_other_does(way):
         d = engine.observe("acme", "/e", status=202, timestamp=START + 2 * DAY + i * 20)
     assert d.level >= 2
     assert d.reasons[0].signal == "accepted"
-    assert re.fullmatch(r"\d+ of the last \d+ calls were what accepted looks for, usually 1 in [\d,]+", d.reasons[0].detail)
+    assert re.fullmatch(r"\d+ of the last \d+ calls were what accepted looks for, usually next to none", d.reasons[0].detail)
     assert "accepted" in [r.signal for entry in engine.transitions() for r in engine.reasons(entry)]
     plain = Engine(64, bytes(16))
     feed(plain, "acme", steady(START, START + 2 * DAY, 200))
@@ -70,7 +72,7 @@ def test_what_is_usual_is_learned_of_them_too(way):
     for i in range(2000):
         d = engine.observe("acme", "/e", method="POST" if i % 2 else "GET", request_bytes=9000, timestamp=START + i * 120.0)
     assert d.level == 0
-    assert float(engine.row("acme")["counts"][16][3]) == pytest.approx(0.5, abs=0.05)
+    assert float(engine.row("acme")["counts"][FIRST][3]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_state_is_kept_of_each_partner(way):
@@ -192,7 +194,7 @@ def test_what_fails_on_an_event_it_may_meet(way):
         Engine(8, bytes(16), signals=[reads_beyond])
     engine = Engine(8, bytes(16), signals=[divides])
     engine.observe("acme", "/e", timestamp=START)
-    assert float(engine.row("acme")["counts"][16][0]) == 1.0
+    assert float(engine.row("acme")["counts"][FIRST][0]) == 1.0
 
 
 def test_a_python_signal_that_fails_later_is_no_hit(monkeypatch, caplog):
@@ -236,7 +238,7 @@ def test_the_same_signals_in_every_process(tmp_path):
         "try:\n"
         "    with Monitor(Config(state=sys.argv[1], capacity=64, signals=[large] if LIMIT else [])) as monitor:\n"
         "        monitor.observe('acme', '/e', request_bytes=9000, timestamp=1750000000)\n"
-        "        print(monitor.row('acme')['counts'][16][0], flush=True)\n"
+        "        print(monitor.row('acme')['counts'][15][0], flush=True)\n"
         "        sys.stdin.read()\n"
         "except ConfigError as error:\n    print(error)\n")
     command = [sys.executable, str(script), str(tmp_path / "state")]

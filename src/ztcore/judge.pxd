@@ -4,8 +4,10 @@ from libc.math cimport exp2f
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ztcore.atomic cimport zt_ctz, zt_unlikely
+from ztcore.endpoints cimport endpoint_hours
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
+from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.feedback cimport excuse_tail, excused, expected_factor
 from ztcore.fleet cimport fleet_fade, fleet_share, fleet_spread
 from ztcore.jobs cimport JOB_BYTES, JOB_CALLS, jobs_phi, jobs_see, jobs_temper, jobs_usual
@@ -170,7 +172,7 @@ cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int6
     the one that stood out last."""
     cdef bint hit = slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, row.events)
     cdef float p
-    cdef f4 raw, k, n
+    cdef f4 raw, tempered, k, n
     if not hit:
         if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events):
             return
@@ -181,8 +183,10 @@ cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int6
     raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))
     if hit:
         row.focus = <uint8_t>slot
-    judge_take(v, row, ENDPOINT_FOCUS, raw, judge_tempered(row, ENDPOINT_FOCUS, raw, tail_most(&row.tails, ENDPOINT_FOCUS)),
-               k, n, p, hit, 0.0, seconds_of(now))
+    tempered = f4_min(raw, f4_all(60.0))        # of an endpoint that is new to it, past jobs say nothing
+    if endpoint_hours(&row.endpoints[slot]) >= FAMILIAR_HOURS:
+        tempered = judge_tempered(row, ENDPOINT_FOCUS, raw, tail_most(&row.tails, ENDPOINT_FOCUS))
+    judge_take(v, row, ENDPOINT_FOCUS, raw, tempered, k, n, p, hit, 0.0, seconds_of(now))
 
 cdef inline f4 rate_mu(const Row *row) noexcept nogil:
     """The learned log of seen over expected, from the gate that is kept."""

@@ -12,7 +12,7 @@ from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.mix cimport mix_fade
-from ztcore.past cimport past_free, past_settle, past_unbound
+from ztcore.past cimport past_settle, past_unbound
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
@@ -103,7 +103,7 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
     cdef Fleet *fleet = &header.fleet
     cdef uint32_t seconds = seconds_of(now)
     cdef float n = row.pending_trials, fade
-    cdef bint discovering = not row.flags & ROW_SETTLED, free = past_free(&header.policy, row, now)
+    cdef bint discovering = not row.flags & ROW_SETTLED, free = not row.flags & ROW_GROWN
     cdef int i
     s.folded_at = seconds
     for i in range(HITS):

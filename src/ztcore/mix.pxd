@@ -76,9 +76,11 @@ cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, floa
     cdef uint64_t calls = rest
     cdef float own = endpoint_count(&slots[slot]) + 1, share, hours = endpoint_hours(&slots[slot])
     cdef int i
+    if hours < FAMILIAR_HOURS:
+        return MIX_NEW
     for i in range(ENDPOINTS):
         calls += endpoint_count(&slots[i])
     share = own / <float>(calls + 10)
     if hours * an_hour * share < own:
         share = own / (hours * an_hour) if own < <float>0.9 * hours * an_hour else <float>0.9
-    return MIX_NEW if hours < FAMILIAR_HOURS and share < MIX_NEW else share
+    return share

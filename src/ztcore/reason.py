@@ -90,7 +90,8 @@ def size(n: float) -> str:
 
 def span(half_life: float) -> str:
     """The time a half-life looks back over."""
-    return {60.0: "the last minutes", 600.0: "the last quarter of an hour", 1800.0: "the last hour"}.get(half_life, "the last hours")
+    known = {60.0: "the last minutes", 600.0: "the last quarter of an hour", 1800.0: "the last hour"}
+    return known.get(half_life, "the last hours")
 
 
 def describe(signal: int, evidence: float, k: float, n: float, p: float, half_life: float,
