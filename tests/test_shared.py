@@ -108,6 +108,7 @@ def sound(fleet):
     rows = fleet.engine.rows()
     for field in ("todo", "candidate", "applying"):
         assert not rows[field].any()
+    fleet.until(lambda: read(fleet.state)["waiting"] == 0)
     return found
 
 
@@ -126,7 +127,7 @@ def test_every_event_counts_once(fleet, processes):
 
 def test_killed_workers_leave_a_sound_state(fleet):
     """Workers are killed at random and replaced: completed <= counted <= started, no row is broken, what they left
-    posted is taken in, and their slots are used again."""
+    posted is taken in, no record is left behind, and their slots are used again."""
     rng = random.Random(7)
     alive = fleet.start(4, 1000)
     for _ in range(KILLS):
@@ -135,7 +136,7 @@ def test_killed_workers_leave_a_sound_state(fleet):
             os.sched_yield()
         victim = alive.pop(rng.randrange(len(alive)))
         fleet.end(victim, signal.SIGKILL)
-        alive += fleet.start(1, 1000)
+        alive += fleet.start(1, 1000, rng.choice(["spread", "one"]))
     for process in list(alive):
         fleet.end(process, signal.SIGKILL)
     fleet.until(lambda: len(read(fleet.state)["workers"]) == 1)
@@ -215,6 +216,40 @@ def test_a_stopped_owner_holds_up_nobody(fleet):
 
     fleet.until(all_there)
     assert fleet.engine.stats()["dropped"] == 0
+    sound(fleet)
+
+
+POSTER = """
+import os, signal, sys
+from ztcore.engine import Engine
+engine = Engine(int(sys.argv[1]), state=sys.argv[2])
+for _ in range(int(sys.argv[3])):
+    engine.observe("partner-0", "/a")
+if sys.argv[4] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+engine.detach()
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "exited"])
+def test_what_a_process_left_posted_is_taken_in(fleet, end):
+    """Its calls had returned, so its events count, the coalesced ones too, however it ended and whoever holds the row."""
+    owner = caught(fleet, signal.SIGSTOP)
+    sent = 6000                 # more than there are records
+    subprocess.run([sys.executable, "-c", POSTER, str(CAPACITY), fleet.state, str(sent), end], check=end == "exited")
+    fleet.until(lambda: len(read(fleet.state)["workers"]) == 2)
+    assert read(fleet.state)["waiting"] >= sent
+    owner.send_signal(signal.SIGCONT)
+    fleet.until(lambda: fleet.totals()[2] >= fleet.totals()[1] + sent)
+    fleet.end(owner, signal.SIGKILL)
+
+    def all_there():
+        started, completed, counted = fleet.totals()
+        return completed + sent <= counted <= started + sent
+
+    fleet.until(all_there)
+    stats = fleet.engine.stats()
+    assert (stats["dropped"], stats["turned_away"]) == (0, 0)
     sound(fleet)
 
 

@@ -44,6 +44,9 @@ from ztcore.times cimport SECOND_NS
 cdef extern from "Python.h":
     object PyUnicode_FromObject(object text)
 
+cdef enum:
+    CROWDED = 32                # calls of a partner after one that somebody else takes in
+
 cdef str _DEFAULT = "default"
 cdef str _GET = "GET"
 
@@ -222,6 +225,10 @@ cdef class Core(Memory):
         cdef uint64_t word
         cdef Text text
         cdef int what
+        cdef unsigned char *crowded = &self.crowded[who.key & 255]
+        if zt_unlikely(crowded[0]):     # fetching its lines would take them from who is at work on them
+            crowded[0] -= 1
+            row = NULL
         if row != NULL:
             zt_prefetch(row)
             zt_prefetch(row.trials)
@@ -252,6 +259,7 @@ cdef class Core(Memory):
             return CALM
         event_clean(t.header, &e)
         what = GONE
+        row = who.row
         if row != NULL:
             what = row_enter(t, row, &e)
             if zt_unlikely(what == ENTERED and row.key != e.partner):
@@ -265,6 +273,7 @@ cdef class Core(Memory):
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 return CALM
             if what != ENTERED:     # its owner takes it in, or it was counted
+                crowded[0] = CROWDED
                 word = word_load(&row.decision)
                 if word & DECISION_MACHINE == 0:
                     return CALM
@@ -377,7 +386,8 @@ cdef class Core(Memory):
         name.partner = text.data
         name.length = <uint32_t>text.size
         name.app = <uint16_t>entry.index
-        row = table_own(&self.table, key, now, &name if create else NULL, &busy)
+        with nogil:             # who owns the row may need the GIL, and everybody else does
+            row = table_own(&self.table, key, now, &name if create else NULL, &busy)
         if busy:
             raise TimeoutError(f"partner {partner!r} is being worked on by a process that does not go on; it is "
                                "changed as soon as that process goes on or ends")

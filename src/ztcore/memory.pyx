@@ -16,11 +16,11 @@ import weakref
 
 from ztcore import custom, statefile
 
-from ztcore.atomic cimport word_peek, word_store
+from ztcore.atomic cimport word_store
 from ztcore.block cimport block_attach, block_init, block_plan
 from ztcore.custom cimport CustomCall
 from ztcore.event cimport Event
-from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, janitor_spill,
+from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_run, janitor_settle, janitor_spill,
                              private_forked, thread_join, thread_start)
 from ztcore.keys cimport sip_key_load
 from ztcore.pool cimport SLOTS
@@ -144,6 +144,7 @@ cdef class Memory:
         found = statefile.attach(self.state, wanted, lambda block: self.make(block, key, SLOTS))
         self.block = found.block
         self.lock = found.lock
+        self.places = found.places
         self.settle_in(found.slot)
         return 0
 
@@ -171,10 +172,8 @@ cdef class Memory:
             return 0
         boot = statefile.boot_id()
         memcpy(header.boot, <const char *>boot, 16)
-        header.clean = 0
         with nogil:
-            if word_peek(&self.table.worker.pid):
-                janitor_reap(&self.table, slot)
+            janitor_settle(&self.table, slot)
             word_store(&self.table.worker.pid, getpid())
             fork_watch(self.lock)
         self.table.worker.attached = <uint64_t>(wall_clock() * 1e9)
@@ -195,7 +194,7 @@ cdef class Memory:
             private_forked(&self.table)
             return
         try:
-            self.lock, slot = statefile.attach_again(self.state)
+            self.lock, slot = statefile.attach_again(self.state, self.places[1])
             self.settle_in(slot)
         except statefile.StateError as error:
             self.lock = -1
@@ -205,19 +204,15 @@ cdef class Memory:
     def detach(self):
         """Leave a shared state; the last one to do so marks the file as whole. This object must not be used
         afterwards. Without a shared state nothing happens."""
-        cdef bint last
         if self.lock < 0:
             return
         self.end_janitor()
         with nogil:
             janitor_adopt(&self.table)
-            janitor_spill(&self.table)
-        last = not statefile.others(self.lock, self.slot)
+            if not janitor_spill(&self.table, self.slot, True):
+                word_store(&self.table.worker.left, 1)
         word_store(&self.table.worker.pid, 0)
-        if last:
-            self.table.header.checksum = statefile.checksum_of(self.block)
-            word_store(&self.table.header.clean, 1)
-            self.block.flush()
+        statefile.leave(self.state, self.block, self.lock, self.slot)
         self.table.me = NOBODY          # the slot is somebody else's from now on
         fork_unwatch(self.lock)
         os.close(self.lock)
@@ -233,6 +228,7 @@ cdef class Memory:
     def __dealloc__(self):
         self.end_janitor()
         if self.lock >= 0:
+            word_store(&self.table.worker.left, 1)
             word_store(&self.table.worker.pid, 0)
             fork_unwatch(self.lock)
             close(self.lock)
