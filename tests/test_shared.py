@@ -16,6 +16,7 @@ import pytest
 from ztcore.engine import Engine
 from ztcore.inspect import describe
 from ztcore.layout import ROW
+from ztcore.statefile import SLOTS
 from ztmon.state import read
 
 from .shared_worker import CAPACITY, THREADS
@@ -279,6 +280,42 @@ def test_a_forked_child_is_a_process_of_its_own(fleet):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     fleet.until(lambda: len(read(fleet.state)["workers"]) == 1)
     assert fleet.engine.row("acme")["events"] == 1000
+
+
+def test_who_left_goes_on_alone(fleet):
+    """Calls after detach() see and change a copy; the others' state stays as it is."""
+    other = Engine(CAPACITY, state=fleet.state)
+    for engine in (fleet.engine, other):
+        engine.observe("acme", "/a")
+    other.detach()
+    other.detach()
+    for _ in range(10):
+        other.observe("acme", "/a")
+    other.pin("acme", 4, float("inf"))
+    assert (other.row("acme")["events"], other.check("acme").level) == (12, 4)
+    assert (fleet.engine.row("acme")["events"], fleet.engine.check("acme").level) == (2, 0)
+    sound(fleet)
+
+
+def test_a_child_for_whom_there_is_no_slot_goes_on_alone(fleet, caplog):
+    """It says so, and neither waits for the others nor disturbs them, nor does a child of its own."""
+    engines = [Engine(CAPACITY, state=fleet.state) for _ in range(SLOTS - 1)]
+    fleet.engine.observe("acme", "/a")
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            fleet.engine.observe("acme", "/a")
+            inner = os.fork()
+            fleet.engine.observe("acme", "/a")
+            good = fleet.engine.row("acme")["events"] == 3 and "goes on with a copy of its own" in caplog.text
+            if inner:
+                good = good and os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) == 0
+            os._exit(0 if good else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert fleet.engine.row("acme")["events"] == 1
+    for engine in engines:
+        engine.detach()
 
 
 def test_a_private_engine_is_two_after_a_fork():

@@ -1,5 +1,6 @@
 """The state file: who makes it, who attaches, what is refused or set aside, what outlives what."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from ztcore import statefile
 from ztcore.engine import Engine
 from ztcore.inspect import describe
 from ztcore.layout import ROW
-from ztcore.statefile import HEAD, StateError
+from ztcore.statefile import BOOT, StateError
 from ztmon import Action, Config, ConfigError, Monitor
 from ztmon.state import read
 
@@ -25,8 +26,6 @@ from .logs import run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a state file needs Linux")
 
-BOOT = HEAD.size - 48
-"""Where the boot id stands in the header; clean and checksum follow."""
 
 
 @pytest.fixture
@@ -67,6 +66,27 @@ def test_a_monitor_makes_it_and_others_attach(path):
         assert stat.S_IMODE(os.stat(name).st_mode) == 0o600
     first.close()
     second.close()
+
+
+def test_many_at_once_make_one(tmp_path):
+    """Whoever comes first makes it, the others attach; nobody is refused."""
+    for i in range(10):
+        path = str(tmp_path / str(i))
+        waiting, go = os.pipe()
+        children = []
+        for _ in range(8):
+            children.append(os.fork())
+            if children[-1] == 0:
+                with contextlib.suppress(BaseException):
+                    os.close(go)
+                    os.read(waiting, 1)
+                    Engine(100, state=path).observe("acme", "/a")
+                    os._exit(0)
+                os._exit(1)
+        os.close(waiting)
+        os.close(go)
+        assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 8
+        assert events(path) == 8
 
 
 def test_what_was_learned_outlives_its_processes(path):

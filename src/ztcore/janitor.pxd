@@ -21,6 +21,7 @@ cdef extern from "liveness.h" nogil:
     ctypedef unsigned long pthread_t
     bint slot_lock(int fd, long slot) noexcept
     void slot_unlock(int fd, long slot) noexcept
+    bint map_apart(void *at, size_t size, const char *path, unsigned long inode) noexcept
     void fork_watch(int fd) noexcept
     void fork_unwatch(int fd) noexcept
     bint thread_start(pthread_t *thread, void *(*run)(void *) noexcept nogil, void *arg) noexcept

@@ -21,4 +21,5 @@ cdef class Memory:
     cdef int take_signals(self) except -1
     cdef int attach(self, object hash_key) except -1
     cdef int settle_in(self, uint64_t slot) except -1
+    cdef int part(self) except -1
     cdef void end_janitor(self) noexcept

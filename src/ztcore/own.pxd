@@ -216,10 +216,14 @@ cdef inline int row_spill(const Table *t, uint64_t held, const Event *e) noexcep
     word_add(&t.header.counter[COUNT_DROPPED], e.count)
     return DROPPED
 
-cdef inline int row_post(const Table *t, Row *row, const Event *e) noexcept nogil:
-    """Own the row, or leave the event with who does: ENTERED, POSTED, DROPPED or GONE."""
+cdef inline int row_post(const Table *t, Row *row, const Event *e, bint ready) noexcept nogil:
+    """Own the row, or leave the event with who does: ENTERED, POSTED, DROPPED or GONE. ready: have the record at hand
+    before the row is looked at, so that its owner loses the word's line once for it and not twice."""
     cdef uint64_t seen, since = 0
     cdef Record *record = NULL
+    if ready:
+        record = record_prepare(t, row, e)
+        zt_prefetch(&row.word)
     while True:
         seen = word_load(&row.word)
         if word_owner(seen) == 0:
@@ -270,4 +274,4 @@ cdef inline int row_enter(const Table *t, Row *row, const Event *e) noexcept nog
     cdef uint64_t seen = word_load(&row.word)
     if zt_likely(word_owner(seen) == 0 and word_swap(&row.word, &seen, seen | t.me)):
         return ENTERED
-    return row_post(t, row, e)
+    return row_post(t, row, e, False)

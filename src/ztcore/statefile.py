@@ -1,7 +1,8 @@
 """The file that all workers of a host map: who makes it, who attaches, what is refused.
 
     PATH         the table, mode 0600; on a tmpfs it is memory, on a disk it outlives a restart
-    PATH.lock    byte 0: locked by who is just attaching; byte 1 + slot: by the process of that slot
+    PATH.lock    byte 0: locked by who is just attaching; byte 1 + slot: by the process of that slot. Empty until the
+                 first did attach
 
 A file that cannot be used any more (damaged, cut short, of another layout, left unfinished when the
 machine went down) is set aside as PATH.damaged while nobody is attached to it, and a new one is made.
@@ -26,8 +27,8 @@ log = logging.getLogger("ztmon")
 HEAD = struct.Struct("<8sIIQQQQ16s16sQQ16s")
 """magic, version, row size, file size, rows, buckets, capacity, hash key, boot id, clean, checksum, own signals."""
 MAGIC = b"ztmon\0\0\1"
-CLEAN = HEAD.size - 32
-"""Where `clean` stands."""
+BOOT, CLEAN = HEAD.size - 48, HEAD.size - 32
+"""Where the boot id and `clean` stand; the checksum follows."""
 SLOTS = 64
 PATIENCE = 10.0
 """Seconds that somebody else may take to attach."""
@@ -74,11 +75,13 @@ def attach(path: str, wanted: Wanted, make: Callable[[mmap.mmap], None]) -> Atta
     """Map the file, or a new one that make() has written the header of, and take a slot. Raises StateError."""
     if not hasattr(fcntl, "F_OFD_SETLK"):
         raise StateError("a state file needs Linux; leave state unset")
-    lock, new = _open_lock(path)
+    lock = _open_lock(path)
     try:
         _wait(lock, path)
-        block, created = _open_or_create(path, wanted, make, None if new else lock)
-        block[CLEAN : CLEAN + 8] = bytes(8)
+        known = os.fstat(lock).st_size > 0      # it was there before, and somebody did attach by it
+        block, created = _open_or_create(path, wanted, make, lock if known else None)
+        os.truncate(lock, 1)
+        block[BOOT : CLEAN + 8] = boot_id() + bytes(8)       # before the next one looks
         places = os.stat(path).st_ino, os.fstat(lock).st_ino
         return Attached(block, lock, _take_slot(lock, path), created, places)
     except BaseException:
@@ -133,15 +136,9 @@ def held(path: str) -> set[int] | None:
         os.close(lock)
 
 
-def _open_lock(path: str) -> tuple[int, bool]:
-    """The lock file, and whether there was none."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+def _open_lock(path: str) -> int:
     try:
-        with suppress(FileNotFoundError):
-            return os.open(path + ".lock", flags), False
-        with suppress(FileExistsError):
-            return os.open(path + ".lock", flags | os.O_CREAT | os.O_EXCL, 0o600), True
-        return os.open(path + ".lock", flags), False
+        return os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StateError(f"{path}.lock cannot be opened: {_why(error)}") from None
 
@@ -188,7 +185,7 @@ def _take_slot(lock: int, path: str) -> int:
 
 def _open_or_create(path: str, wanted: Wanted, make: Callable[[mmap.mmap], None],
                     lock: int | None) -> tuple[mmap.mmap, bool]:
-    """lock: None where there was no lock file."""
+    """lock: None where nobody ever attached by it."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport word_peek, word_swap
+from ztcore.atomic cimport time_peek, time_poke, word_peek, word_swap
 from ztcore.custom cimport Custom
 from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
@@ -22,6 +22,7 @@ cdef enum:
     APPS = 1024
     APP_LENGTH = 48
     LAYOUT_VERSION = 6
+    CLOCK_STEP = 1000000        # ns
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table
@@ -102,6 +103,11 @@ cdef struct Table:              # where one process sees the block
     uint64_t me                 # its tag in a row's word
     bint shared
     Custom custom
+
+cdef inline void clock_move(const Table *t, int64_t timestamp) noexcept nogil:
+    """Where others have it too, by a millisecond and more: else its line went from core to core with every event."""
+    if timestamp > time_peek(&t.header.clock) + (CLOCK_STEP if t.shared else 0):
+        time_poke(&t.header.clock, timestamp)
 
 cdef inline uint64_t table_bucket(const Table *t, uint64_t key) noexcept nogil:
     """The first of a key's two buckets: the high bits of key times buckets, without a division."""
