@@ -65,16 +65,18 @@ SHARED = """
 ## One state for several processes
 
 Measured on {date}: single calls from Python in so many processes at once, each on a core of its own as far as the {cores}
-cores go; private and shared memory take turns, the bare loop is subtracted. *spread*: 200 partners, *one*: all on the same one,
-the worst case; *posted*: the share of calls that found another process at work on the row and left it their event. Allowed is
-30 ns more than private memory where nobody is in the way, 100 where somebody is.
+cores go; private and shared memory take turns, in time of the processor; the bare loop is subtracted. *spread*: 200
+partners, *one*: all on the same one, the worst case; *posted*: the share of calls that found another process at work on the
+row and left it their event. Allowed is 30 ns more than private memory where nobody is in the way, 100 where somebody is.
+*more* is the median over rounds, each against its neighbour. The load of the machine before it began was {load:.1f}: what is
+above 0 is other people's work.
 
 | processes | partners | private memory | shared | more | posted |
 |---|---|---|---|---|---|
 """
 
 OTHERS = """
-What others do for the same purpose, on one key:
+What others do for the same purpose, on one key, by the clock:
 
 | | 1 process | 2 processes | 4 processes |
 |---|---|---|---|
