@@ -227,6 +227,43 @@ def test_python_signals_from_threads(monkeypatch):
         assert int(engine.row(f"p{i}")["user"][:4].view("u4")[0]) == 500
 
 
+ONE_PARTNER = """
+import sys, threading
+sys.modules["numba"] = None
+from ztcore.engine import Engine
+
+def busy(event):
+    n = 0
+    for i in range(50):
+        n += i
+    return n < 0
+
+sys.setswitchinterval(1e-5)
+engine = Engine(8, bytes(16), signals=[busy], state=sys.argv[1] if len(sys.argv) > 1 else None)
+
+def work():
+    for _ in range(2000):
+        engine.observe("acme", "/e")
+        engine.row("acme")
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(engine.row("acme")["events"])
+"""
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_python_signal_is_not_waited_for_with_the_gil(tmp_path, shared):
+    """A thread that is switched away from in a signal owns its partner's row and needs the GIL to go on: who meets
+    it there must not keep the GIL."""
+    state = [str(tmp_path / "state")] if shared else []
+    said = subprocess.run([sys.executable, "-c", ONE_PARTNER, *state], capture_output=True, text=True, timeout=120)
+    assert said.stdout == "8000\n", said.stderr
+
+
 def test_the_same_signals_in_every_process(tmp_path):
     """Who has other signals, or none, is refused; who has the same is let in and they count together."""
     script = tmp_path / "worker.py"
