@@ -1,4 +1,4 @@
-# Evidence to score: 0 at 0 nats, the thresholds of the levels at 9, 16, 25 and 40, 100 at 60.
+# Evidence to score: 0 at 0 nats, the thresholds of the levels at 6, 8, 14 and 26, 100 at 60.
 
 from ztcore.verdict cimport Verdict
 
@@ -6,7 +6,7 @@ cdef extern from *:
     """
     #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
     #define CORROBORATED 8.0f           /* nats that it can lend to what corroborates it */
-    #define NO_ALERT 5.9f               /* and what does not even do that by itself: ids, repeats */
+    #define NO_ALERT 5.9f               /* and what does not even do that by itself: ids, focus */
     #define CERTAIN 22.0f               /* above 2, from which on these act by themselves */
     #define THROTTLE_ONLY 13.5f         /* nats that they, and sizes, reach at most without anything else */
     #define ALERT_ONLY 7.8f             /* nats that uncorroborated evidence reaches at most */
