@@ -1,4 +1,4 @@
-"""What ThreadSanitizer watches (`make sanitize`): several attached workers in one address space.
+"""What ThreadSanitizer watches (`make races`): several attached workers in one address space.
 
     python races.py FOLDER SECONDS
 

@@ -16,7 +16,9 @@ from tests.test_judged import DAY, HOUR, START, feed, steady
 from ztcore.custom import STATE_BYTES, Signal, SignalError, fingerprint, places, signals
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
+from ztcore.levels import SIGNALS
 
+FIRST = SIGNALS.index("custom_1")
 CLEAN = {"PATH": "/usr/bin:/bin"}
 
 
@@ -57,7 +59,7 @@ def test_a_signal_finds_what_no_other_does(way):
         d = engine.observe("acme", "/e", status=202, timestamp=START + 2 * DAY + i * 20)
     assert d.level >= 2
     assert d.reasons[0].signal == "accepted"
-    assert re.fullmatch(r"\d+ of the last \d+ calls were what accepted looks for, usually 1 in [\d,]+", d.reasons[0].detail)
+    assert re.fullmatch(r"\d+ of the last \d+ calls were what accepted looks for, usually next to none", d.reasons[0].detail)
     assert "accepted" in [r.signal for entry in engine.transitions() for r in engine.reasons(entry)]
     plain = Engine(64, bytes(16))
     feed(plain, "acme", steady(START, START + 2 * DAY, 200))
@@ -70,7 +72,7 @@ def test_what_is_usual_is_learned_of_them_too(way):
     for i in range(2000):
         d = engine.observe("acme", "/e", method="POST" if i % 2 else "GET", request_bytes=9000, timestamp=START + i * 120.0)
     assert d.level == 0
-    assert float(engine.row("acme")["counts"][16][3]) == pytest.approx(0.5, abs=0.05)
+    assert float(engine.row("acme")["counts"][FIRST][3]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_state_is_kept_of_each_partner(way):
@@ -153,7 +155,7 @@ def overflows(event, state):
     (lambda: Signal(lambda event: True), "its name is not a word"),
     (lambda: Signal(bump), "it must take event and nothing else"),
     (lambda: Signal(large_posts, state={"n": "u1"}), "it must take event and state and nothing else"),
-    (lambda: Signal(large_posts, "repeats"), "exists already"),
+    (lambda: Signal(large_posts, "endpoint_focus"), "exists already"),
     (lambda: Signal(raises), "it raises or yields"),
     (lambda: Signal(bump, state={"n": "O"}), "allowed are named numbers"),
     (lambda: Signal(bump, state={"n": "nonsense"}), "allowed is a map of names"),
@@ -192,7 +194,7 @@ def test_what_fails_on_an_event_it_may_meet(way):
         Engine(8, bytes(16), signals=[reads_beyond])
     engine = Engine(8, bytes(16), signals=[divides])
     engine.observe("acme", "/e", timestamp=START)
-    assert float(engine.row("acme")["counts"][16][0]) == 1.0
+    assert float(engine.row("acme")["counts"][FIRST][0]) == 1.0
 
 
 def test_a_python_signal_that_fails_later_is_no_hit(monkeypatch, caplog):
@@ -225,6 +227,43 @@ def test_python_signals_from_threads(monkeypatch):
         assert int(engine.row(f"p{i}")["user"][:4].view("u4")[0]) == 500
 
 
+ONE_PARTNER = """
+import sys, threading
+sys.modules["numba"] = None
+from ztcore.engine import Engine
+
+def busy(event):
+    n = 0
+    for i in range(50):
+        n += i
+    return n < 0
+
+sys.setswitchinterval(1e-5)
+engine = Engine(8, bytes(16), signals=[busy], state=sys.argv[1] if len(sys.argv) > 1 else None)
+
+def work():
+    for _ in range(2000):
+        engine.observe("acme", "/e")
+        engine.row("acme")
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(engine.row("acme")["events"])
+"""
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_python_signal_is_not_waited_for_with_the_gil(tmp_path, shared):
+    """A thread that is switched away from in a signal owns its partner's row and needs the GIL to go on: who meets
+    it there must not keep the GIL."""
+    state = [str(tmp_path / "state")] if shared else []
+    said = subprocess.run([sys.executable, "-c", ONE_PARTNER, *state], capture_output=True, text=True, timeout=120)
+    assert said.stdout == "8000\n", said.stderr
+
+
 def test_the_same_signals_in_every_process(tmp_path):
     """Who has other signals, or none, is refused; who has the same is let in and they count together."""
     script = tmp_path / "worker.py"
@@ -236,7 +275,7 @@ def test_the_same_signals_in_every_process(tmp_path):
         "try:\n"
         "    with Monitor(Config(state=sys.argv[1], capacity=64, signals=[large] if LIMIT else [])) as monitor:\n"
         "        monitor.observe('acme', '/e', request_bytes=9000, timestamp=1750000000)\n"
-        "        print(monitor.row('acme')['counts'][16][0], flush=True)\n"
+        "        print(monitor.row('acme')['counts'][15][0], flush=True)\n"
         "        sys.stdin.read()\n"
         "except ConfigError as error:\n    print(error)\n")
     command = [sys.executable, str(script), str(tmp_path / "state")]

@@ -160,7 +160,7 @@ def test_a_reason_says_how_unlikely_and_since_when():
     reason = first.reasons[0]
     assert reason.signal == "auth_failures"
     assert began <= reason.since <= began + 5
-    assert re.fullmatch(re.escape(reason.detail) + r" \(by chance 1 in [\d.]+ million, since 00:30:0\d UTC\)", str(reason))
+    assert re.fullmatch(re.escape(reason.detail) + r" \(by chance 1 in [\d,.]+( million)?, since 00:30:0\d UTC\)", str(reason))
     assert reason.to_dict()["since"] == round(reason.since * 1000)
     entry = engine.transitions()[-1]
     assert engine.reasons(entry)[0].since == reason.since

@@ -39,7 +39,8 @@ def test_no_event_twice_none_lost_no_row_left(world, tmp_path):
     assert states > 100_000
 
 
-def test_the_model_would_notice(tmp_path):
-    """A janitor that forgets a busy row leaves a list behind; spin finds it."""
-    errors, _ = check(["-DFORGETFUL"], tmp_path)
+@pytest.mark.parametrize("mistake", ["FORGETFUL", "HASTY"])
+def test_the_model_would_notice(mistake, tmp_path):
+    """A janitor that forgets a busy row, or takes for lost what is in its list: spin finds what comes of it."""
+    errors, _ = check([f"-D{mistake}"], tmp_path)
     assert errors > 0

@@ -16,6 +16,7 @@ import pytest
 from ztcore.engine import Engine
 from ztcore.inspect import describe
 from ztcore.layout import ROW
+from ztcore.statefile import SLOTS
 from ztmon.state import read
 
 from .shared_worker import CAPACITY, THREADS
@@ -108,6 +109,7 @@ def sound(fleet):
     rows = fleet.engine.rows()
     for field in ("todo", "candidate", "applying"):
         assert not rows[field].any()
+    fleet.until(lambda: read(fleet.state)["waiting"] == 0)
     return found
 
 
@@ -126,7 +128,7 @@ def test_every_event_counts_once(fleet, processes):
 
 def test_killed_workers_leave_a_sound_state(fleet):
     """Workers are killed at random and replaced: completed <= counted <= started, no row is broken, what they left
-    posted is taken in, and their slots are used again."""
+    posted is taken in, no record is left behind, and their slots are used again."""
     rng = random.Random(7)
     alive = fleet.start(4, 1000)
     for _ in range(KILLS):
@@ -135,7 +137,7 @@ def test_killed_workers_leave_a_sound_state(fleet):
             os.sched_yield()
         victim = alive.pop(rng.randrange(len(alive)))
         fleet.end(victim, signal.SIGKILL)
-        alive += fleet.start(1, 1000)
+        alive += fleet.start(1, 1000, rng.choice(["spread", "one"]))
     for process in list(alive):
         fleet.end(process, signal.SIGKILL)
     fleet.until(lambda: len(read(fleet.state)["workers"]) == 1)
@@ -218,6 +220,40 @@ def test_a_stopped_owner_holds_up_nobody(fleet):
     sound(fleet)
 
 
+POSTER = """
+import os, signal, sys
+from ztcore.engine import Engine
+engine = Engine(int(sys.argv[1]), state=sys.argv[2])
+for _ in range(int(sys.argv[3])):
+    engine.observe("partner-0", "/a")
+if sys.argv[4] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+engine.detach()
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "exited"])
+def test_what_a_process_left_posted_is_taken_in(fleet, end):
+    """Its calls had returned, so its events count, the coalesced ones too, however it ended and whoever holds the row."""
+    owner = caught(fleet, signal.SIGSTOP)
+    sent = 6000                 # more than there are records
+    subprocess.run([sys.executable, "-c", POSTER, str(CAPACITY), fleet.state, str(sent), end], check=end == "exited")
+    fleet.until(lambda: len(read(fleet.state)["workers"]) == 2)
+    assert read(fleet.state)["waiting"] >= sent
+    owner.send_signal(signal.SIGCONT)
+    fleet.until(lambda: fleet.totals()[2] >= fleet.totals()[1] + sent)
+    fleet.end(owner, signal.SIGKILL)
+
+    def all_there():
+        started, completed, counted = fleet.totals()
+        return completed + sent <= counted <= started + sent
+
+    fleet.until(all_there)
+    stats = fleet.engine.stats()
+    assert (stats["dropped"], stats["turned_away"]) == (0, 0)
+    sound(fleet)
+
+
 def test_a_level_set_in_one_process_is_seen_in_the_other(fleet):
     """The next check() of any process obeys."""
     code = ("import sys; from ztcore.engine import Engine\n"
@@ -244,6 +280,42 @@ def test_a_forked_child_is_a_process_of_its_own(fleet):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     fleet.until(lambda: len(read(fleet.state)["workers"]) == 1)
     assert fleet.engine.row("acme")["events"] == 1000
+
+
+def test_who_left_goes_on_alone(fleet):
+    """Calls after detach() see and change a copy; the others' state stays as it is."""
+    other = Engine(CAPACITY, state=fleet.state)
+    for engine in (fleet.engine, other):
+        engine.observe("acme", "/a")
+    other.detach()
+    other.detach()
+    for _ in range(10):
+        other.observe("acme", "/a")
+    other.pin("acme", 4, float("inf"))
+    assert (other.row("acme")["events"], other.check("acme").level) == (12, 4)
+    assert (fleet.engine.row("acme")["events"], fleet.engine.check("acme").level) == (2, 0)
+    sound(fleet)
+
+
+def test_a_child_for_whom_there_is_no_slot_goes_on_alone(fleet, caplog):
+    """It says so, and neither waits for the others nor disturbs them, nor does a child of its own."""
+    engines = [Engine(CAPACITY, state=fleet.state) for _ in range(SLOTS - 1)]
+    fleet.engine.observe("acme", "/a")
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            fleet.engine.observe("acme", "/a")
+            inner = os.fork()
+            fleet.engine.observe("acme", "/a")
+            good = fleet.engine.row("acme")["events"] == 3 and "goes on with a copy of its own" in caplog.text
+            if inner:
+                good = good and os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) == 0
+            os._exit(0 if good else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert fleet.engine.row("acme")["events"] == 1
+    for engine in engines:
+        engine.detach()
 
 
 def test_a_private_engine_is_two_after_a_fork():

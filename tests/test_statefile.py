@@ -8,6 +8,8 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
+import time
 
 import pytest
 
@@ -15,16 +17,15 @@ from ztcore import statefile
 from ztcore.engine import Engine
 from ztcore.inspect import describe
 from ztcore.layout import ROW
-from ztcore.statefile import HEAD, StateError
+from ztcore.statefile import BOOT, StateError
 from ztmon import Action, Config, ConfigError, Monitor
 from ztmon.state import read
 
+from .conftest import missing
 from .logs import run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a state file needs Linux")
 
-BOOT = HEAD.size - 48
-"""Where the boot id stands in the header; clean and checksum follow."""
 
 
 @pytest.fixture
@@ -65,6 +66,36 @@ def test_a_monitor_makes_it_and_others_attach(path):
         assert stat.S_IMODE(os.stat(name).st_mode) == 0o600
     first.close()
     second.close()
+
+
+def test_many_at_once_make_one(tmp_path):
+    """Whoever comes first makes it, the others attach; nobody is refused."""
+    for i in range(10):
+        path = str(tmp_path / str(i))
+        waiting, go = os.pipe()
+        children = []
+        for _ in range(8):
+            children.append(os.fork())
+            if children[-1] == 0:
+                try:
+                    os.close(go)
+                    os.read(waiting, 1)
+                    Engine(100, state=path).observe("acme", "/a")
+                    os._exit(0)
+                except BaseException as error:
+                    (tmp_path / "said").write_text(str(error))
+                    os._exit(1)
+        os.close(waiting)
+        os.close(go)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+        assert codes == [0] * 8, (tmp_path / "said").read_text()
+        engine = Engine(100, state=path)
+        deadline = time.monotonic() + 60
+        while sum(engine.stats()[name] for name in ("events", "turned_away")) < 8 and time.monotonic() < deadline:
+            os.sched_yield()        # its janitor takes in what was left posted
+        stats = engine.stats()
+        assert stats["events"] + stats["turned_away"] == 8      # who admits the partner is not waited for for long
+        engine.detach()
 
 
 def test_what_was_learned_outlives_its_processes(path):
@@ -156,6 +187,7 @@ def test_the_command_says_what_is_in_it(path):
     text = run("state", path, "--verify").stdout.decode()
     assert "partners   1 of 100" in text
     assert f"pid {os.getpid()}" in text
+    assert "waiting    0 events" in text
     assert "rows: all sound" in text
     found = json.loads(run("state", path, "--json").stdout)
     assert (found["occupied"], found["workers"][0]["alive"], found["clean"]) == (1, True, False)
@@ -211,3 +243,98 @@ def test_no_room_for_a_new_state(tmp_path):
     said = subprocess.run([sys.executable, "-c", FULL, state], capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(rf"{state} cannot be made \([\d,]+ bytes\): file too large\n", said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.lock"]
+
+
+@pytest.fixture
+def tiny():
+    """A filesystem of its own with a mebibyte of room."""
+    if os.geteuid() != 0:
+        missing("only root may mount a filesystem that is full soon")
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "ztmon-test", folder], capture_output=True, text=True)
+        if done.returncode:
+            missing(f"no tmpfs can be mounted: {done.stderr.strip()}")
+        yield folder
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk(tiny):
+    """Told when the state is made, not by a signal when the space is used; what had been begun is gone again."""
+    path = os.path.join(tiny, "state")
+    with pytest.raises(ConfigError, match=rf"^state: {path} cannot be made \([\d,]+ bytes\): no space left on device"):
+        Monitor(Config(state=path, capacity=1000))
+    assert os.listdir(tiny) == ["state.lock"]
+
+
+def test_what_never_was_a_state_is_left_alone(tmp_path):
+    """Somebody else's file, a pipe, a device: refused and not moved."""
+    (tmp_path / "text").write_text("hello")
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("text", "is no state of ztmon's; remove it, or name another file"), ("pipe", "is no ordinary file")):
+        with pytest.raises(StateError, match=why):
+            Engine(100, state=str(tmp_path / name))
+    assert (tmp_path / "text").read_text() == "hello"
+    assert not list(tmp_path.glob("*.damaged"))
+
+
+def test_a_link_in_place_of_the_new_file_is_not_followed(tmp_path):
+    """In a folder that others may write to: what it points at stays as it is."""
+    (tmp_path / "precious").write_text("hello")
+    (tmp_path / "state.new").symlink_to(tmp_path / "precious")
+    made(str(tmp_path / "state"))
+    assert (tmp_path / "precious").read_text() == "hello"
+    assert events(str(tmp_path / "state")) == 5
+
+
+def test_a_lock_file_that_was_removed(path):
+    """Slots cannot be told apart without it: refused while somebody is attached, made anew otherwise."""
+    engine = Engine(100, state=path)
+    os.unlink(path + ".lock")
+    with pytest.raises(StateError, match=rf"{path}.lock was removed while process {os.getpid()} was attached"):
+        Engine(100, state=path)
+    engine.observe("acme", "/a")
+    engine.detach()
+    os.unlink(path + ".lock")
+    assert events(path) == 1
+
+
+def test_a_state_that_was_removed_in_use(path, caplog):
+    """A new one is made, and it is said that there are two now."""
+    engine = Engine(100, state=path)
+    os.unlink(path)
+    other = Engine(100, state=path)
+    assert "was removed while processes are attached to it" in caplog.text
+    engine.observe("acme", "/a")
+    assert other.row("acme") is None
+    engine.detach()
+    other.detach()
+
+
+def test_who_is_attached_is_told_by_the_locks(path):
+    """A process that was killed is no longer there, even where its number is somebody else's by now."""
+    code = "import sys, os, signal; from ztcore.engine import Engine; e = Engine(100, state=sys.argv[1]); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    with open(path, "rb") as file:
+        at = file.read().find(struct.pack("<Q", read(path)["workers"][0]["pid"]))
+    patch(path, at, struct.pack("<Q", os.getpid()))
+    assert [(worker["pid"], worker["alive"]) for worker in read(path)["workers"]] == [(os.getpid(), False)]
+    assert "no longer there" in run("state", path).stdout.decode()
+
+
+def test_verify_finds_a_partner_with_two_rows(path):
+    """Which a second look must not forget."""
+    engine = Engine(100, state=path)
+    for i in range(2):
+        engine.observe(f"partner-{i}", "/a")
+    keys = [engine.partner_key(f"partner-{i}") for i in range(2)]
+    engine.detach()
+    with open(path, "rb") as file:
+        block = file.read()
+    found = describe(block)
+    for start, step in ((found["keys_at"], 8), (found["rows_at"] + 8, ROW.itemsize)):
+        for i in range(read(path)["rows"]):
+            if block[start + i * step :][:8] == struct.pack("<Q", keys[1]):
+                patch(path, start + i * step, struct.pack("<Q", keys[0]))
+    done = run("state", path, "--verify")
+    assert done.returncode == 1
+    assert "its partner has two rows" in done.stdout.decode()

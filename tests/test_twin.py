@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 from ztcore.engine import Engine
 from ztcore.layout import histogram_quantile
 
-from .oracle.plain import LOG_TRIED, Twin, ewma, gcra, most, quantile_of, score_of, share_evidence, tempered, worth
+from .oracle.plain import (
+    LOG_TRIED,
+    Twin,
+    ewma,
+    gcra,
+    most,
+    quantile_of,
+    refusals,
+    score_of,
+    share_evidence,
+    tempered,
+    worth,
+    worth_long,
+)
 
 START = 1_750_000_000.0
 
@@ -93,8 +106,9 @@ def test_evidence_of_shares_equals_its_formula(events):
         if index is None:
             continue
         p = float(row["counts"][index][3])
-        one, ten, ninety = (share_evidence(k, n, p, worth(p) * m) for k, n, m in
-                            zip(twin.count(reason.signal), twin.trials(), (1, 1, 3), strict=True))
+        hits = twin.count(reason.signal) if reason.signal != "auth_failures" else refusals(twin.count(reason.signal))
+        one, ten, ninety = (share_evidence(k, n, p, m) for k, n, m in
+                            zip(hits, twin.trials(), (worth(p), worth(p), worth_long(worth(p))), strict=True))
         past = [(row["tails"]["mean"][index][i] / 8, row["tails"]["episodes"][index], row["tails"]["record"][index][i] / 2)
                 for i in range(2)]
         nats = max(tempered(min(nats, most(*past[0])), *past[i]) for i, nats in enumerate((max(one, ten), ninety)))
@@ -116,8 +130,9 @@ def test_score_of_failures_is_the_documented_one(failures, successes):
         decision = engine.observe("acme", "/e", status=401, timestamp=START + 1 + i * 1e-3)
     p = float(engine.row("acme")["counts"][0][3])
     n = failures + successes
-    nats = max(share_evidence(failures, n, p, worth(p)), share_evidence(failures, n, p, 3 * worth(p)))
-    assert decision.score == pytest.approx(score_of(max(min(nats, 60.0) - LOG_TRIED, 0.0)), abs=0.3)
+    (counted,) = refusals([failures])
+    nats = max(share_evidence(counted, n, p, worth(p)), share_evidence(counted, n, p, worth_long(worth(p))))
+    assert decision.score == pytest.approx(score_of(max(min(nats, 60.0) - LOG_TRIED, 0.0)), abs=0.5)
 
 
 @pytest.mark.parametrize(("name", "draw"), [

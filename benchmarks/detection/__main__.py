@@ -2,7 +2,7 @@
 
     python benchmarks/detection [--plain FIRST:LAST] [--hard FIRST:LAST] [--peers N] [--out PAGE]
 
-The seeds reported are not those that the numbers of the engine were tuned on (1 to 8, 101 to 108).
+The seeds reported are not those that the numbers of the engine were tuned on (1 to 16, 101 to 116).
 """
 
 import argparse

@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 from ztcore.atomic cimport word_store
 from ztcore.journal cimport Transition, journal_write
 from ztcore.lanes cimport f4, f4_all, f4_load, f4_min, f4_mul, f4_store
+from ztcore.past cimport past_settle
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, Row, WHYS
 from ztcore.table cimport Table, active_set, row_index
@@ -139,6 +140,7 @@ cdef inline void forgive(Row *row) noexcept nogil:
     f4_store(row.bytes_out, f4_min(f4_load(row.bytes_out), f4_mul(f4_load(row.expected), f4_all(row.response.mean))))
     for s in range(TAIL_KINDS):
         row.tails.peak[s][0] = row.tails.peak[s][1] = 0
+    memset(row.jobs.peak, 0, sizeof(row.jobs.peak))
     row.hot = 0
     row.nats = 0.0
     row.score = 0.0
@@ -146,11 +148,14 @@ cdef inline void forgive(Row *row) noexcept nogil:
 cdef inline void action_to(const Policy *policy, Row *row, int level, int64_t when) noexcept nogil:
     """Set the level; the caller publishes."""
     row.level = <uint8_t>level
+    row.highest = <uint8_t>(level if level > row.highest else row.highest)
     row.since = when
     row.below = 0
     if level == 0:
         row.flags &= <uint8_t>(0xff ^ ROW_ABSOLUTE)
+        past_settle(policy, row, when, True)
         forgive(row)
+        row.highest = 0
 
 cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept nogil:
     """Let everything happen that fell due by time until now, in its order."""

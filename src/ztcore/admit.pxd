@@ -7,7 +7,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.atomic cimport byte_peek, byte_poke, time_peek, word_add, word_peek, word_store, word_swap, zt_yield
+from ztcore.atomic cimport byte_peek, byte_poke, time_peek, word_add, word_peek, word_store, word_swap, zt_patience
 from ztcore.event cimport Event
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try, row_wait
 from ztcore.place cimport row_clear, row_move
@@ -67,18 +67,16 @@ cdef inline Row *bucket_free(const Table *t, uint64_t bucket) noexcept nogil:
             return t.rows + bucket * WAYS + i
     return NULL
 
-cdef inline bint tag_own(const Table *t, uint64_t *word, int tries) noexcept nogil:
+cdef inline bint tag_own(const Table *t, uint64_t *word, bint patient) noexcept nogil:
     """Put this process's tag into a word that says who is at work on something; False where somebody else
     stays at it. What a dead process left there its janitors take away."""
-    cdef uint64_t seen
-    cdef int i
-    for i in range(tries):
+    cdef uint64_t seen, since = 0
+    while True:
         seen = 0
         if word_swap(word, &seen, t.me):
             return True
-        if i + 1 < tries:
-            zt_yield()
-    return False
+        if not patient or not zt_patience(&since):
+            return False
 
 cdef inline Row *bucket_make_room(const Table *t, uint64_t bucket) noexcept nogil:
     """Move one partner of an owned bucket to its other bucket, where that has room and nobody is
@@ -90,7 +88,7 @@ cdef inline Row *bucket_make_room(const Table *t, uint64_t bucket) noexcept nogi
     for i in range(WAYS):
         key = word_peek(&t.keys[bucket * WAYS + i])
         other = table_other(t, key) if table_bucket(t, key) == bucket else table_bucket(t, key)
-        if key == 0 or other == bucket or bucket_free(t, other) == NULL or not tag_own(t, &t.bucket_words[other], 1):
+        if key == 0 or other == bucket or bucket_free(t, other) == NULL or not tag_own(t, &t.bucket_words[other], False):
             continue
         row = t.rows + bucket * WAYS + i
         to = bucket_free(t, other)
@@ -152,9 +150,9 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
     cdef Row *row = NULL
     cdef uint64_t worth = <uint64_t>-1 if must else sketch_add(t, key)
     low, high = (first, other) if first < other else (other, first)
-    if not tag_own(t, &t.bucket_words[low], 64):
+    if not tag_own(t, &t.bucket_words[low], True):
         return NULL
-    if low == high or tag_own(t, &t.bucket_words[high], 64):
+    if low == high or tag_own(t, &t.bucket_words[high], True):
         row = table_find(t, key)
         if row == NULL:
             row = bucket_victim(t, first, other, now, worth)
@@ -169,7 +167,6 @@ cdef inline Row *table_admit(const Table *t, uint64_t key, int64_t now, const Na
                 word_store(&t.keys[row_index(t, row)], key)
                 row_leave(t, row)
                 word_add(&t.header.counter[COUNT_ADMITTED], 1)
-                word_add(&t.header.occupied, 1)
             else:
                 row = NULL
         if low != high:
@@ -229,7 +226,7 @@ cdef inline uint16_t app_index(const Table *t, uint64_t key, const unsigned char
     if length >= APP_LENGTH or h.apps >= APPS:
         word_add(&h.counter[COUNT_HASHED_APPS], 1)
         return 0
-    if not tag_own(t, &h.apps_word, 64):
+    if not tag_own(t, &h.apps_word, True):
         return 0
     i = h.apps
     if i < APPS:

@@ -68,9 +68,9 @@ static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&
 #error "ztmon needs GCC, Clang or MSVC"
 #endif
 
+#include <time.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>
-#include <time.h>
 #define zt_yield() sched_yield()
 static inline void zt_sleep(long ns)
 {
@@ -80,10 +80,34 @@ static inline void zt_sleep(long ns)
 /* A tenth of a millisecond; ten milliseconds. */
 #define zt_nap() zt_sleep(100000L)
 #define zt_rest() zt_sleep(10000000L)
+/* ns since some moment, never 0 */
+static inline uint64_t zt_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + 1;
+}
 #else
 #define zt_yield() ((void)0)
 #define zt_nap() ((void)0)
 #define zt_rest() ((void)0)
+static inline uint64_t zt_now(void) { return (uint64_t)clock() * (1000000000u / CLOCKS_PER_SEC) + 1; }
 #endif
+
+/* Let others go on, for two milliseconds since the first call (*since is 0); 0 when that time is over. A count of
+ * yields would not do: where all cores are busy, each takes as long as the others like. */
+static inline int zt_patience(uint64_t *since)
+{
+    uint64_t now = zt_now();
+    if (*since == 0)
+        *since = now;
+    if (now - *since > 2000000u)
+        return 0;
+    if (now - *since < 200000u)
+        zt_yield();
+    else
+        zt_nap();
+    return 1;
+}
 
 #endif

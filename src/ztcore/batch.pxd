@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter
-from ztcore.atomic cimport time_peek, time_poke, word_add, word_load, zt_prefetch
+from ztcore.atomic cimport word_add, word_load, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport Event
@@ -13,7 +13,7 @@ from ztcore.keys cimport app_hash
 from ztcore.observe cimport observe
 from ztcore.own cimport ENTERED, GONE, POSTED, row_enter, row_leave
 from ztcore.row cimport Row
-from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, WAYS, table_bucket, table_find,
+from ztcore.table cimport (COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, WAYS, clock_move, table_bucket, table_find,
                            table_other)
 from ztcore.throttle cimport throttle_wait
 from ztcore.verdict cimport Verdict
@@ -32,6 +32,7 @@ cdef inline void row_prefetch(const Row *row, uint64_t endpoint) noexcept nogil:
     zt_prefetch(at + 192)
     zt_prefetch(&row.endpoints[endpoint_first(endpoint)])
     zt_prefetch(&row.endpoints[endpoint_second(endpoint)])
+    zt_prefetch(&row.mix)
 
 cdef inline void batch_name(const Table *t, const SipKey *key, const Event *e, const unsigned char *names,
                             uint64_t size, Name *out) noexcept nogil:
@@ -114,8 +115,7 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         refused = levels != NULL and batch_refused(t, row, e.timestamp)
         observe(t, row, &e, &v)
-        if e.timestamp > time_peek(&t.header.clock):
-            time_poke(&t.header.clock, e.timestamp)
+        clock_move(t, e.timestamp)
         if levels != NULL:
             levels[i] = <uint8_t>(decision_level(row.decision) | (REFUSED if refused else 0))
         row_leave(t, row)

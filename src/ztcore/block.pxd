@@ -43,6 +43,7 @@ cdef inline void block_plan(Header *h, uint64_t capacity, uint64_t segments, uin
     h.slots = slots
     h.pending_at = at
     at = align_up(at + (h.rows + 63) // 64 * 8 if slots else at, 64)
+    at = align_up(at, 128)
     h.records_at = at
     at = align_up(at + slots * RECORDS * sizeof(Record), 64)
     h.spills_at = at

@@ -11,13 +11,13 @@
 from libc.math cimport exp2
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from ztcore.counts cimport REBASE_S, counts_add, decay_mean_life, decay_weight
+from ztcore.counts cimport REBASE_S, counts_add, decay_mean_life, decay_weight, hits_add
 from ztcore.fleet cimport fleet_count
 from ztcore.hours cimport hours_get, hours_put
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
 from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares
 from ztcore.minutes cimport minutes_add
-from ztcore.observe cimport counts_add_hit, observe_young, row_rebase
+from ztcore.observe cimport observe_young, row_rebase
 from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_LOUD, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport Shares
 from ztcore.table cimport Header, Table
@@ -122,7 +122,7 @@ cdef inline void row_advance(const Table *t, Row *row, int64_t now, bint young) 
     at = decay_weight(now - row.reference)
     if f4_lane(at, 0) > row.weight[0]:
         f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(
-            f4_mul(f4_set(row.paced, row.paced, row.rate, 0.0), decay_mean_life()), f4_sub(at, f4_load(row.weight)))))
+            f4_mul(f4_set(row.paced, row.paced, row.rate, row.rate), decay_mean_life()), f4_sub(at, f4_load(row.weight)))))
         f4_store(row.weight, at)
 
 cdef inline void row_teach(Row *row, const float *came, int64_t now) noexcept nogil:
@@ -156,7 +156,7 @@ cdef inline void row_add(Row *row, int part, const Part *came) noexcept nogil:
     elif part == PART_BYTES:
         counts_add(row.bytes_out, v)
     else:
-        counts_add_hit(row.counts[part - PART_HITS], v)
+        hits_add(row.counts[part - PART_HITS], v)
 
 cdef inline void account_fold(const Table *t, Row *row, Account *a, const Part *others, int64_t others_at, bint seen) noexcept nogil:
     """Take in the others' sum as of `others_at`. The caller owns the row. seen: they are calls that were made, not

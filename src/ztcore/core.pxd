@@ -8,6 +8,7 @@ from ztcore.row cimport Row
 
 cdef class Core(Memory):
     cdef Identity identity
+    cdef unsigned char crowded[256] # by the partner's key: more than 0 where somebody else was at work on its row lately
     cdef CachedPartner *partner(self, object partner, object app) except NULL
     cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1
     cdef CachedApp *app_of(self, object app) except NULL

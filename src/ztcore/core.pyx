@@ -20,7 +20,7 @@ from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, de
                             decision_score, enforced, expires)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport time_peek, time_poke, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
+from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
@@ -33,10 +33,10 @@ from ztcore.keys cimport app_hash, app_key, partner_key, source_key
 from ztcore.memory cimport Memory
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
-from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_try
+from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_post, row_try
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
 from ztcore.row cimport Row
-from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, table_find
+from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, clock_move, table_find
 from ztcore.throttle cimport throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
@@ -44,11 +44,21 @@ from ztcore.times cimport SECOND_NS
 cdef extern from "Python.h":
     object PyUnicode_FromObject(object text)
 
+cdef enum:
+    CROWDED = 32                # calls of a partner after one that somebody else takes in
+
 cdef str _DEFAULT = "default"
 cdef str _GET = "GET"
 
 cdef inline int64_t clock_now() noexcept:
     return <int64_t>(wall_clock() * 1e9)
+
+
+cdef inline void row_fetch(const Row *row) noexcept nogil:
+    """The lines behind the first that every event touches."""
+    zt_prefetch(row.trials)
+    zt_prefetch(row.gate)
+    zt_prefetch(&row.moments)
 
 
 cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take, tuple own):
@@ -222,11 +232,14 @@ cdef class Core(Memory):
         cdef uint64_t word
         cdef Text text
         cdef int what
+        cdef unsigned char *crowded = &self.crowded[who.key & 255]
+        cdef bint alone = crowded[0] == 0
+        if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
+            crowded[0] -= 1
+            row = NULL
         if row != NULL:
             zt_prefetch(row)
-            zt_prefetch(row.trials)
-            zt_prefetch(row.gate)
-            zt_prefetch(&row.moments)
+            row_fetch(row)
         e.partner = who.key
         e.object_id = 0
         e.flags = 0
@@ -235,6 +248,7 @@ cdef class Core(Memory):
         if row != NULL:
             zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
             zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
+            zt_prefetch(&row.mix)
         if source is not None:
             alive = text_of(source, "source", &text)
             e.source = source_key(&self.key, text.data, text.size)
@@ -252,8 +266,9 @@ cdef class Core(Memory):
             return CALM
         event_clean(t.header, &e)
         what = GONE
+        row = who.row
         if row != NULL:
-            what = row_enter(t, row, &e)
+            what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
             if zt_unlikely(what == ENTERED and row.key != e.partner):
                 row_leave(t, row)
                 what = GONE
@@ -265,14 +280,16 @@ cdef class Core(Memory):
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 return CALM
             if what != ENTERED:     # its owner takes it in, or it was counted
+                crowded[0] = CROWDED
                 word = word_load(&row.decision)
                 if word & DECISION_MACHINE == 0:
                     return CALM
                 return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
+        if zt_unlikely(not alone):
+            row_fetch(row)
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
         observe(t, row, &e, &v)
-        if e.timestamp > time_peek(&t.header.clock):
-            time_poke(&t.header.clock, e.timestamp)
+        clock_move(t, e.timestamp)
         if zt_unlikely(v.new_endpoint):
             self.learn_name(&e, endpoint)
         word = row.decision         # once it is left the row may become another partner's
@@ -377,7 +394,8 @@ cdef class Core(Memory):
         name.partner = text.data
         name.length = <uint32_t>text.size
         name.app = <uint16_t>entry.index
-        row = table_own(&self.table, key, now, &name if create else NULL, &busy)
+        with nogil:             # who owns the row may need the GIL, and everybody else does
+            row = table_own(&self.table, key, now, &name if create else NULL, &busy)
         if busy:
             raise TimeoutError(f"partner {partner!r} is being worked on by a process that does not go on; it is "
                                "changed as soon as that process goes on or ends")

@@ -6,6 +6,20 @@ from libc.stdint cimport uint8_t, uint32_t
 from ztcore.event cimport Event
 from ztcore.verdict cimport CUSTOM, CUSTOMS
 
+cdef extern from *:
+    """
+    #include "atomic.h"
+    /* Let other threads go on. One that is at a signal in Python may need the GIL that this one holds. */
+    static inline void gil_yield(void)
+    {
+        PyThreadState *own = PyGILState_Check() ? PyEval_SaveThread() : 0;
+        zt_yield();
+        if (own)
+            PyEval_RestoreThread(own);
+    }
+    """
+    void gil_yield() noexcept nogil
+
 ctypedef uint32_t (*CustomCall)(const Event *e, void *state, void *own) noexcept nogil
 
 cdef struct Custom:

@@ -14,12 +14,12 @@ from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAU
                             action_next, action_settle, action_to, effective)
 from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
-from ztcore.atomic cimport time_peek, word_peek
+from ztcore.atomic cimport time_peek, word_peek, word_store
 from ztcore.core cimport Core
 from ztcore.decision cimport reasons_of
 from ztcore.feedback cimport excuse, expected_lift, expected_put
 from ztcore.identity cimport identity_forget_partners
-from ztcore.journal cimport JOURNAL_SIZE, Transition, journal_free, journal_own
+from ztcore.journal cimport JOURNAL_SIZE, Journal, Transition, journal_free, journal_own
 from ztcore.own cimport row_leave, row_try, row_wait
 from ztcore.place cimport row_clear
 from ztcore.learn cimport TICK_S
@@ -27,7 +27,7 @@ from ztcore.names cimport names_know, names_text
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ALLOWED, ROW_KEEP, Row
 from ztcore.verdict cimport Why
-from ztcore.table cimport COUNTERS_ALL, Table
+from ztcore.table cimport COUNTERS_ALL, Table, table_occupied
 from ztcore.times cimport SECOND_NS
 
 _POLICY = {
@@ -277,30 +277,29 @@ cdef class Engine(Core):
         """Take out all changes of level (and crossings of thresholds: `anomaly`) since the last
         call: a 1-d array of layout.TRANSITION in the order they were written."""
         cdef unsigned char[::1] raw
-        cdef uint64_t n, i
+        cdef Journal *journal = self.table.journal
+        cdef uint64_t n = word_peek(&journal.written) - word_peek(&journal.read), i
         cdef Transition *out
+        found = np.zeros(min(n, <uint64_t>JOURNAL_SIZE), TRANSITION)    # before it is owned: others wait then
+        if n == 0:
+            return found
+        raw = found.view(np.uint8)
+        out = <Transition *>&raw[0]
         self.own_journal()
-        try:
-            n = self.table.journal.written - self.table.journal.read
-            found = np.zeros(n, TRANSITION)
-            if n:
-                raw = found.view(np.uint8)
-                out = <Transition *>&raw[0]
-                for i in range(n):
-                    out[i] = self.table.journal.entry[(self.table.journal.read + i) % JOURNAL_SIZE]
-                self.table.journal.read += n
-        finally:
-            journal_free(self.table.journal)
-        return found
+        n = min(<uint64_t>len(found), journal.written - journal.read)
+        for i in range(n):
+            out[i] = journal.entry[(journal.read + i) % JOURNAL_SIZE]
+        word_store(&journal.read, journal.read + n)
+        journal_free(journal)
+        return found[:n]
 
     def row(self, partner, app="default"):
         """A copy of a partner's row as a numpy record of layout.ROW, None for an unknown one."""
+        found = np.zeros(1, ROW)
+        cdef unsigned char[::1] raw = found.view(np.uint8)
         cdef Row *row = self.own(partner, app, 0, False)
-        cdef unsigned char[::1] raw
         if row == NULL:
             return None
-        found = np.zeros(1, ROW)
-        raw = found.view(np.uint8)
         memcpy(&raw[0], row, sizeof(Row))
         row_leave(&self.table, row)
         return found[0]
@@ -309,22 +308,25 @@ cdef class Engine(Core):
         """Copies of all occupied rows, a 1-d array of layout.ROW."""
         cdef const Table *t = &self.table
         cdef unsigned char[::1] raw
-        cdef uint64_t i, n = 0, size = word_peek(&t.header.occupied)
+        cdef uint64_t i, n = 0, size = table_occupied(t)
         cdef Row *row
         cdef bint mine, patient = True
         found = np.zeros(size, ROW)
-        if size:
-            raw = found.view(np.uint8)
+        if size == 0:
+            return found
+        raw = found.view(np.uint8)
+        with nogil:
             for i in range(t.header.rows):
-                if word_peek(&t.keys[i]) and n < size:
-                    row = t.rows + i
-                    mine = row_wait(t, row) if patient else row_try(t, row)
-                    patient = patient and mine      # of a stopped process at most one row is waited for
-                    if row.key:
-                        memcpy(&raw[n * sizeof(Row)], row, sizeof(Row))
-                        n += 1
-                    if mine:
-                        row_leave(t, row)
+                if word_peek(&t.keys[i]) == 0 or n == size:
+                    continue
+                row = t.rows + i
+                mine = row_wait(t, row) if patient else row_try(t, row)
+                patient = patient and mine      # of a stopped process at most one row is waited for
+                if row.key:
+                    memcpy(&raw[n * sizeof(Row)], row, sizeof(Row))
+                    n += 1
+                if mine:
+                    row_leave(t, row)
         return found[:n]
 
     def reasons(self, record):
@@ -361,7 +363,7 @@ cdef class Engine(Core):
         for i in range(t.header.rows):
             if word_peek(&t.keys[i]):
                 events += word_peek(&t.rows[i].events)
-        found = {"events": events, "partners": word_peek(&t.header.occupied), "capacity": self.capacity,
+        found = {"events": events, "partners": table_occupied(t), "capacity": self.capacity,
                  "memory_bytes": t.header.size, "transitions": word_peek(&t.journal.written),
                  "transitions_lost": word_peek(&t.journal.lost)}
         for i in range(1, COUNTERS_ALL):

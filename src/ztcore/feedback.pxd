@@ -9,9 +9,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_mul, f4_set, f4_store
 from ztcore.row cimport Row
+from ztcore.jobs cimport jobs_excuse
 from ztcore.tails cimport TAIL_SPANS
 from ztcore.times cimport seconds_of
-from ztcore.verdict cimport KINDS, zt_group
+from ztcore.verdict cimport KINDS, REQUEST_RATE, zt_group
 
 cdef enum:
     EXCUSED_S = 86400
@@ -22,6 +23,9 @@ cdef inline void excuse_tail(Row *row, int kind, int room) noexcept nogil:
     signal's past from now on."""
     cdef uint32_t peak
     cdef int span
+    if kind >= REQUEST_RATE:
+        jobs_excuse(&row.jobs, kind - REQUEST_RATE, room)
+        return
     for span in range(TAIL_SPANS):
         peak = row.tails.peak[kind][span]
         if peak and room:
@@ -63,7 +67,7 @@ cdef inline f4 expected_factor(const Row *row, int64_t now) noexcept nogil:
     if since <= 0.0:
         return f4_all(row.expected_rate)
     return f4_add(f4_all(1.0), f4_mul(f4_all(row.expected_rate - <float>1.0), f4_exp2(
-        f4_mul(f4_all(-since), f4_set(1.0 / 60.0, 1.0 / 600.0, 1.0 / 5400.0, 1.0)))))
+        f4_mul(f4_all(-since), f4_set(1.0 / 60.0, 1.0 / 600.0, 1.0 / 5400.0, 1.0 / 1800.0)))))
 
 cdef inline void expected_lift(Row *row, int64_t at) noexcept nogil:
     """Take the factor, as of a time, out of the gate."""

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 from ztcore.releases cimport Releases
 
 cdef enum:
-    FLEET_COUNTERS = 18
+    FLEET_COUNTERS = 17
 
 cdef struct Fleet:
     int64_t last                # ns

@@ -12,7 +12,9 @@ from ztcore.times cimport DAY_NS, HOUR_NS
 
 cdef enum:
     HOUR_MOST = 50400           # s: two weeks of one hour a day
-    HOUR_PRIOR = 7200           # s that the partner's overall mean is worth
+    HOUR_PRIOR = 1200           # s that the partner's overall mean is worth at least
+    HOUR_PRIOR_CALLS = 20       # or so many calls, if that is longer
+    HOUR_PRIOR_MOST = 7200
     WEEK_FROM = 7000            # s of an hour that are known, before a day can differ in it
     WEEK_PRIOR = 30             # calls on a day like any other
 
@@ -51,8 +53,10 @@ cdef inline float hours_week(const Hours *h, int day) noexcept nogil:
     return h.week[day] * (<float>1.0 / WEEK_UNIT) if h.week[day] else <float>1.0
 
 cdef inline float hours_usual(const Hours *h, int hour, float mean) noexcept nogil:
-    cdef float known = h.seconds[hour]
-    return (hours_get(h, hour) * known + mean * HOUR_PRIOR) / (known + HOUR_PRIOR)
+    cdef float known = h.seconds[hour], prior = HOUR_PRIOR
+    if mean * prior < HOUR_PRIOR_CALLS:
+        prior = HOUR_PRIOR_CALLS / mean if mean * HOUR_PRIOR_MOST > HOUR_PRIOR_CALLS else HOUR_PRIOR_MOST
+    return (hours_get(h, hour) * known + mean * prior) / (known + prior)
 
 cdef inline void hours_learn_week(Hours *h, int day, float accepted, float usual, float mean, uint64_t seed) noexcept nogil:
     """`usual` events would have come on a day like any other; `mean`: events a second."""

@@ -3,12 +3,11 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.atomic cimport word_add, word_store, word_swap, zt_yield
+from ztcore.atomic cimport barrier, word_add, word_peek, word_store, word_swap, zt_patience
 from ztcore.verdict cimport Why
 
 cdef enum:
     JOURNAL_SIZE = 4096
-    JOURNAL_TRIES = 1000
 
 cdef struct Transition:
     int64_t timestamp           # ns; of what fell due by time: when it fell due
@@ -34,18 +33,22 @@ cdef struct Journal:
     uint64_t written            # since the start
     uint64_t read
     uint64_t lost               # overwritten before anybody read them
+    uint64_t stuck              # who was last waited for in vain, and how far it had come
     Transition entry[JOURNAL_SIZE]
 
 cdef inline bint journal_own(Journal *j, uint64_t me) noexcept nogil:
-    """Become who writes or reads; False where somebody else stays at it."""
-    cdef uint64_t free
-    cdef int i
-    for i in range(JOURNAL_TRIES):
-        free = 0
-        if word_swap(&j.word, &free, me):
+    """Become who writes or reads; False where somebody else stays at it. Who does is waited for once, by one."""
+    cdef uint64_t seen, since = 0
+    while True:
+        seen = 0
+        if word_swap(&j.word, &seen, me):
             return True
-        zt_yield()
-    return False
+        seen ^= word_peek(&j.written) + (word_peek(&j.read) << 32)
+        if seen == word_peek(&j.stuck):
+            return False
+        if not zt_patience(&since):
+            word_store(&j.stuck, seen)
+            return False
 
 cdef inline void journal_free(Journal *j) noexcept nogil:
     word_store(&j.word, 0)
@@ -55,8 +58,9 @@ cdef inline void journal_write(Journal *j, uint64_t me, const Transition *t) noe
         word_add(&j.lost, 1)
         return
     if j.written - j.read == JOURNAL_SIZE:
-        j.read += 1
-        j.lost += 1
+        word_store(&j.read, j.read + 1)
+        word_add(&j.lost, 1)
     memcpy(&j.entry[j.written % JOURNAL_SIZE], t, sizeof(Transition))
-    j.written += 1
+    barrier()                   # a writer that is killed leaves no entry that is not there
+    word_store(&j.written, j.written + 1)
     journal_free(j)

@@ -1,4 +1,4 @@
-/* Four floats in one register: one lane for each half-life, the last one spare.
+/* Four floats in one register: one lane for each half-life, the last one for half an hour or what else stands there.
  *
  * GCC and Clang compile the vector type to SSE2 on x86-64 and to NEON on arm64, both of which
  * are the baseline there; any other compiler takes the loops below.
@@ -55,7 +55,7 @@ ZT_INLINE f4 f4_min(f4 a, f4 b) { return f4_select(a < b, a, b); }
 ZT_INLINE f4 f4_max(f4 a, f4 b) { return f4_select(a > b, a, b); }
 #endif
 
-/* Bit i is set where a > b in lane i, for the three lanes that carry half-lives. */
+/* Bit i is set where a > b in lane i, for the first three lanes. */
 ZT_INLINE int f4_above(f4 a, f4 b)
 {
 #if defined(__SSE2__)
@@ -63,6 +63,17 @@ ZT_INLINE int f4_above(f4 a, f4 b)
 #else
     i4 m = a > b;
     return (m[0] & 1) | (m[1] & 2) | (m[2] & 4);
+#endif
+}
+
+/* Whether a > b in any lane. */
+ZT_INLINE int f4_any_above(f4 a, f4 b)
+{
+#if defined(__SSE2__)
+    return _mm_movemask_ps(_mm_cmpgt_ps((__m128)a, (__m128)b));
+#else
+    i4 m = a > b;
+    return m[0] | m[1] | m[2] | m[3];
 #endif
 }
 
@@ -149,6 +160,12 @@ ZT_INLINE void f4_to_u16(uint16_t *p, f4 a)
 ZT_INLINE f4 f4_random(uint64_t bits) { ZT_LOOP((float)((bits >> (16 * i)) & 0xffff) * (1.0f / 65536.0f)); }
 ZT_INLINE f4 f4_exp2(f4 x) { ZT_LOOP(exp2f(x.lane[i] < -125.0f ? -125.0f : x.lane[i] > 125.0f ? 125.0f : x.lane[i])); }
 ZT_INLINE f4 f4_log2(f4 x) { ZT_LOOP(log2f(x.lane[i])); }
+ZT_INLINE int f4_any_above(f4 a, f4 b)
+{
+    int any = 0;
+    for (int i = 0; i < 4; i++) any |= a.lane[i] > b.lane[i];
+    return any;
+}
 ZT_INLINE int f4_above(f4 a, f4 b)
 {
     int mask = 0;

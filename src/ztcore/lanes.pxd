@@ -1,4 +1,4 @@
-# Four floats at once: a lane for each half-life (1, 10, 90 minutes), the last one spare.
+# Four floats at once: a lane for each half-life (1, 10, 90 and 30 minutes).
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
@@ -27,5 +27,6 @@ cdef extern from "lanes.h" nogil:
     int group_find(const void *slots, uint32_t mark) noexcept
     int pair_find(const uint16_t *slots, int n, uint16_t mark) noexcept
     int f4_above(f4 a, f4 b) noexcept
+    int f4_any_above(f4 a, f4 b) noexcept
     bint f4_within(f4 a, f4 most) noexcept
     float f1_max3(f4 a) noexcept

@@ -40,10 +40,12 @@ _OBJECTS = _record(("last", "u8"), ("bits", "u8", (2, 3)), ("added", "u4"), ("yo
 _WELFORD = _record(("n", "f4"), ("mean", "f4"), ("m2", "f4"))
 _MINUTES = _record(("minute", "u4"), ("requests", "u4", 2), ("errors", "u4", 2), ("latency", "f4", 2), ("busy", "f4"))
 _SHARES = _record(
-    ("hits", "f4", 18), ("trials", "f4"), ("discovery", "f4"), ("pending", "u2", 18), ("spread", "u2", 18),
+    ("hits", "f4", 17), ("trials", "f4"), ("discovery", "f4"), ("pending", "u2", 17), ("spread", "u2", 17),
     ("windows", "u2"), ("spread_at", "u4"), ("folded_at", "u4"),
 )
-_TAILS = _record(("mean", "u1", (21, 2)), ("record", "u1", (21, 2)), ("peak", "u1", (21, 2)), ("episodes", "u1", 21), ("last", "u1", 21))
+_TAILS = _record(("mean", "u1", (19, 2)), ("record", "u1", (19, 2)), ("peak", "u1", (21, 2)), ("episodes", "u1", 19), ("last", "u1", 21))
+_MIX = _record(("recent", "u1", 24), ("other", "u1"), ("total", "u2"))
+_JOBS = _record(("record", "u1", (2, 2)), ("peak", "u1", (2, 2)))
 _HOURS = _record(("rate", "u2", 24), ("seconds", "u2", 24), ("week", "u2", 7), ("called", "u4"))
 _MOMENTS = _record(("mean", "f4", 4), ("var", "f4", 4))
 
@@ -53,13 +55,13 @@ ROW = _record(
     ("trials", "f4", 4), ("seen", "f4", 4), ("expected", "f4", 4), ("weight", "f4", 4), ("gate", "f4", 4),
     ("bytes_out", "f4", 4), ("rate", "f4"), ("paced", "f4"), ("unlearned", "f4"), ("hot", "u4"),
     ("response_mean", "f4"), ("pending_trials", "u2"), ("last_hour", "u2"), ("flags", "u1"), ("level", "u1"), ("pin_level", "u1"),
-    ("last_endpoint", "u1"), ("episode", "u1"), ("late_streak", "u1"), ("hour_methods", "u1"), ("max_action", "u1"),
-    ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES),
+    ("focus", "u1"), ("episode", "u1"), ("late_streak", "u1"), ("hour_methods", "u1"), ("max_action", "u1"),
+    ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES), ("mix", _MIX),
     ("response", _WELFORD), ("request_mean", "f4"), ("score", "f4"), ("nats", "f4"), ("latency", "u2", 64),
-    ("methods", _METHODS), ("within", "f4", 4), ("phi", "f4", 4), ("counts", "f4", (19, 4)),
-    ("shares", _SHARES), ("tails", _TAILS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
+    ("methods", _METHODS), ("within", "f4", 2), ("phi", "f4", 4), ("counts", "f4", (18, 4)),
+    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
-    ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("app", "u2"), ("first_seen", "i8"),
+    ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("highest", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("fresh_at", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),
     ("evident", "u4"), ("excused", "u4"), ("excused_until", "u4"), ("expected_until", "u4"), ("expected_rate", "f4"),
     ("user", "u1", 20), ("name", "S64"),

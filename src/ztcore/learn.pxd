@@ -3,21 +3,23 @@
 # The rate's part runs when a minute has passed, the shares' part when 64 events or ten minutes
 # have; both before the event that brought the time is taken in.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
-from ztcore.fleet cimport Fleet, fleet_fade
+from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
 from ztcore.hours cimport hours_learn_span, hours_rate
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
+from ztcore.mix cimport mix_fade
+from ztcore.past cimport past_settle, past_unbound
 from ztcore.policy cimport Policy
 from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
-                            share_fold, share_spread_learn, share_trials)
+                            share_fold, share_spread_learn, share_trials, share_variance)
 from ztcore.table cimport Header
-from ztcore.tails cimport TAIL_KINDS, tail_settle
-from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEEDS_CORROBORATION, NEW_ENDPOINTS
+from ztcore.tails cimport TAIL_UNIT, tail_temper
+from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
 from ztcore.times cimport SECOND_NS, HOUR_NS, seconds_of
 
 cdef enum:
@@ -30,6 +32,15 @@ cdef enum:
     RATED_EVENTS = 30           # before a rate is called usual
     RATED_S = 600
     PACE_PRIOR = 5              # calls like those expected
+    ACCEPT_S = 4 * 3600         # of evidence, or of a level no higher than throttle: from then on it is what the partner does
+
+cdef extern from *:
+    """
+    #define SPREAD_MOST 9.0f            /* times the variance known */
+    #define DOUBTED 4.0f                /* nats */
+    """
+    const float SPREAD_MOST
+    const float DOUBTED
 
 cdef inline void learn_priors(Fleet *f) noexcept nogil:
     """The shares usual in the fleet, once for many partners."""
@@ -54,10 +65,11 @@ cdef inline void learn_usual(const Fleet *fleet, Row *row) noexcept nogil:
     if row.counts[DESTRUCTIVE_METHOD][3] < 2e-4:
         row.counts[DESTRUCTIVE_METHOD][3] = 2e-4
 
-cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds) noexcept nogil:
-    """How far the shares of the last ten minutes lie from the usual, beyond chance."""
+cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds, bint free) noexcept nogil:
+    """How far the shares of the last ten minutes lie from the usual, beyond chance. Unless free to teach what it likes,
+    a window counts for at most three standard deviations of those before."""
     cdef int i, lane = 1
-    cdef float n = row.trials[1] / row.weight[1], p, d, excess
+    cdef float n = row.trials[1] / row.weight[1], p, d, excess, most
     cdef Shares *s = &row.shares
     if n < SPREAD_TRIALS:       # too few to say anything of their share: hits come in clumps
         lane = 2
@@ -74,22 +86,31 @@ cdef inline void learn_spreads(Fleet *fleet, Row *row, uint32_t seconds) noexcep
         excess = d * d - 0.6 * p * (1.0 - p) / n
         if excess < 0.0:
             excess = 0.0
+        most = SPREAD_MOST * (share_variance(s, i, fleet_spread(fleet, i)) + <float>0.03 * p * p)
+        if not past_unbound(i, free) and excess > most:
+            excess = most
         share_spread_learn(s, i, excess)
         fleet.spread[i] += (excess - fleet.spread[i]) * 0.001
+
+cdef inline bint learn_doubted(const Row *row, int signal, uint32_t seconds) noexcept nogil:
+    """Whether what a signal shows is evidence over the last hours that its past does not explain: then it teaches at most
+    twice the usual, until it has been there for so long that it is what the partner does."""
+    cdef float peak = row.tails.peak[signal][1] * <float>(1.0 / TAIL_UNIT)
+    return (row.hot >> signal) & 1 and tail_temper(&row.tails, signal, 1, peak) > DOUBTED and seconds - row.evident < ACCEPT_S
 
 cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet) noexcept nogil:
     cdef Shares *s = &row.shares
     cdef Fleet *fleet = &header.fleet
     cdef uint32_t seconds = seconds_of(now)
     cdef float n = row.pending_trials, fade
-    cdef bint discovering = not row.flags & ROW_SETTLED, free = not row.flags & ROW_GROWN or now - row.first_seen < 2 * header.policy.learning
+    cdef bint discovering = not row.flags & ROW_SETTLED, free = not row.flags & ROW_GROWN
     cdef int i
     s.folded_at = seconds
     for i in range(HITS):
         fleet.hits[i] = fleet.hits[i] * (1.0 - 1e-6 * n) + s.pending[i]
     fade = 1.0 - (n if n < 2000.0 else 2000.0) / SHARE_MEMORY
     for i in range(HITS):
-        share_fold(s, i, fade)
+        share_fold(s, i, fade, <float>65535.0 if past_unbound(i, free) or not learn_doubted(row, i, seconds) else 2.0 * n * row.counts[i][3] + <float>0.5)
     s.trials = s.trials * fade + n
     fleet.quiet = fleet.quiet * (1.0 - 1e-6 * n) + n
     if not discovering:
@@ -103,9 +124,8 @@ cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet)
         learn_priors(fleet)
         fleet.refresh = fleet.quiet * 1.01 + 100.0
     if quiet and not discovering and seconds - s.spread_at > SPREAD_S:
-        learn_spreads(fleet, row, seconds)
-    for i in range(TAIL_KINDS):
-        tail_settle(&row.tails, i, seconds, row.level < 2, free or (NEEDS_CORROBORATION >> i) & 1, &row.raised)
+        learn_spreads(fleet, row, seconds, free)
+    past_settle(&header.policy, row, now, False)
     learn_usual(fleet, row)
 
 cdef inline f4 clip(f4 x, f4 most) noexcept nogil:
@@ -152,6 +172,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     if elapsed < 0.0:
         elapsed = 0.0
     row.unlearned = 0.0
+    mix_fade(&row.mix, elapsed, <uint64_t>now)
     row.tokens += 2.0 * row.rate * elapsed
     if row.tokens > 3600.0 * row.rate + 10.0:
         row.tokens = 3600.0 * row.rate + 10.0

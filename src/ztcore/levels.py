@@ -31,12 +31,12 @@ SIGNALS = (
     "errors_on_new_endpoints",
     "new_ids",
     "unusual_hour",
-    "repeats",
     "custom_1",
     "custom_2",
+    "endpoint_focus",
+    "rate_ramp",
     "request_rate",
     "bytes_out",
-    "rate_ramp",
     "ceiling_request_rate",
     "ceiling_error_rate",
     "ceiling_response_time",
@@ -47,5 +47,5 @@ CUSTOM = ("custom_1", "custom_2")
 
 CAUSES = {24: "pin", 25: "restore", 26: "fall", 27: "expiry", 28: "reauthenticated", 29: "setting"}
 
-HALF_LIVES = (60.0, 600.0, 5400.0)
+HALF_LIVES = (60.0, 600.0, 5400.0, 1800.0)
 """Seconds, by lane."""

@@ -8,6 +8,8 @@
 #if defined(__linux__)
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ZT_LIVENESS 1
@@ -25,6 +27,19 @@ static inline int slot_set(int fd, long slot, short kind)
 /* Take a slot's lock; 0 where a living process has it. */
 static inline int slot_lock(int fd, long slot) { return slot_set(fd, slot, F_WRLCK); }
 static inline void slot_unlock(int fd, long slot) { slot_set(fd, slot, F_UNLCK); }
+
+/* Put a private copy of a file in the place where it is mapped for all; 0 where PATH is another file by now. */
+static inline int map_apart(void *at, size_t size, const char *path, unsigned long inode)
+{
+    struct stat found;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), done = 0;
+    if (fd >= 0) {
+        done = fstat(fd, &found) == 0 && found.st_ino == inode
+            && mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) != MAP_FAILED;
+        close(fd);
+    }
+    return done;
+}
 
 /* Descriptors that a forked child must not keep: it would hold its parent's locks beyond the parent's end. */
 #define FORK_MOST 256
@@ -72,6 +87,7 @@ static inline void thread_join(pthread_t thread) { pthread_join(thread, 0); }
 typedef int pthread_t;
 static inline int slot_lock(int fd, long slot) { return 0; }
 static inline void slot_unlock(int fd, long slot) {}
+static inline int map_apart(void *at, size_t size, const char *path, unsigned long inode) { return 0; }
 static inline void fork_watch(int fd) {}
 static inline void fork_unwatch(int fd) {}
 static inline int thread_start(pthread_t *thread, void *(*run)(void *), void *with) { return 0; }

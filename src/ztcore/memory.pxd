@@ -11,6 +11,7 @@ cdef class Memory:
     cdef object block           # the mapping, kept alive
     cdef readonly object state  # the file's path, None: private memory
     cdef int lock               # the descriptor whose lock says that this process is there, -1: none
+    cdef object places          # of the file and its lock: their inodes
     cdef readonly uint64_t slot
     cdef Janitor janitor
     cdef readonly tuple signals # of the user's own: custom.Signal
@@ -20,4 +21,5 @@ cdef class Memory:
     cdef int take_signals(self) except -1
     cdef int attach(self, object hash_key) except -1
     cdef int settle_in(self, uint64_t slot) except -1
+    cdef int part(self) except -1
     cdef void end_janitor(self) noexcept

@@ -16,16 +16,17 @@ import weakref
 
 from ztcore import custom, statefile
 
-from ztcore.atomic cimport word_peek, word_store
+from ztcore.atomic cimport word_store
 from ztcore.block cimport block_attach, block_init, block_plan
 from ztcore.custom cimport CustomCall
 from ztcore.event cimport Event
-from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_reap, janitor_run, janitor_spill,
-                             private_forked, thread_join, thread_start)
+from ztcore.janitor cimport (fork_unwatch, fork_watch, janitor_adopt, janitor_run, janitor_settle, janitor_spill,
+                             map_apart, private_forked, thread_join, thread_start)
 from ztcore.keys cimport sip_key_load
 from ztcore.pool cimport SLOTS
 from ztcore.row cimport Row
 from ztcore.table cimport Header, LAYOUT_VERSION
+from ztcore.word cimport OWNER_SHIFT
 
 cdef extern from "<unistd.h>" nogil:
     int getpid()
@@ -144,6 +145,7 @@ cdef class Memory:
         found = statefile.attach(self.state, wanted, lambda block: self.make(block, key, SLOTS))
         self.block = found.block
         self.lock = found.lock
+        self.places = found.places
         self.settle_in(found.slot)
         return 0
 
@@ -163,18 +165,13 @@ cdef class Memory:
         """Be the process of that slot: put in order what an earlier one left there, start the janitor."""
         cdef unsigned char[::1] view = self.block
         cdef Header *header = <Header *>&view[0]
-        cdef bytes boot
         block_attach(&self.table, header, slot)
         sip_key_load(&self.key, header.hash_key)
         self.slot = slot
         if not self.table.shared:
             return 0
-        boot = statefile.boot_id()
-        memcpy(header.boot, <const char *>boot, 16)
-        header.clean = 0
         with nogil:
-            if word_peek(&self.table.worker.pid):
-                janitor_reap(&self.table, slot)
+            janitor_settle(&self.table, slot)
             word_store(&self.table.worker.pid, getpid())
             fork_watch(self.lock)
         self.table.worker.attached = <uint64_t>(wall_clock() * 1e9)
@@ -190,38 +187,46 @@ cdef class Memory:
         cdef uint64_t slot = (self.slot + 1) % 1000
         self.janitor.running = False
         if not self.table.shared:
-            block_attach(&self.table, self.table.header, slot)
+            self.table.me = (slot + 1) << OWNER_SHIFT
             self.slot = slot
             private_forked(&self.table)
             return
         try:
-            self.lock, slot = statefile.attach_again(self.state)
+            self.lock, slot = statefile.attach_again(self.state, self.places[1])
             self.settle_in(slot)
         except statefile.StateError as error:
-            self.lock = -1
-            self.table.me = NOBODY
-            statefile.log.error("a forked process cannot attach to %s: %s", self.state, error)
+            self.part()
+            statefile.log.error("a forked process cannot attach to %s and goes on with a copy of its own: %s",
+                                self.state, error)
+
+    cdef int part(self) except -1:
+        """Go on alone, with a copy of the state as it is: nothing that is done from now on reaches the others."""
+        cdef bytes path = os.fsencode(self.state)
+        self.lock = -1
+        self.table.me = NOBODY          # where there is no copy to be had, the file is nobody else's any more
+        if map_apart(self.table.header, self.table.header.size, path, self.places[0]):
+            self.slot = SLOTS
+            self.table.me = (self.slot + 1) << OWNER_SHIFT
+            self.table.shared = False
+            private_forked(&self.table)
+        return 0
 
     def detach(self):
-        """Leave a shared state; the last one to do so marks the file as whole. This object must not be used
-        afterwards. Without a shared state nothing happens."""
-        cdef bint last
+        """Leave a shared state; the last one to do so marks the file as whole. Who goes on calling has a copy of its
+        own. Without a shared state nothing happens."""
         if self.lock < 0:
             return
         self.end_janitor()
         with nogil:
             janitor_adopt(&self.table)
-            janitor_spill(&self.table)
-        last = not statefile.others(self.lock, self.slot)
+            if not janitor_spill(&self.table, self.slot, True):
+                word_store(&self.table.worker.left, 1)
         word_store(&self.table.worker.pid, 0)
-        if last:
-            self.table.header.checksum = statefile.checksum_of(self.block)
-            word_store(&self.table.header.clean, 1)
-            self.block.flush()
-        self.table.me = NOBODY          # the slot is somebody else's from now on
-        fork_unwatch(self.lock)
-        os.close(self.lock)
-        self.lock = -1
+        statefile.leave(self.state, self.block, self.lock, self.slot)
+        lock = self.lock
+        self.part()                     # before the slot can be somebody else's
+        fork_unwatch(lock)
+        os.close(lock)
 
     cdef void end_janitor(self) noexcept:
         if self.janitor.running:
@@ -233,6 +238,7 @@ cdef class Memory:
     def __dealloc__(self):
         self.end_janitor()
         if self.lock >= 0:
+            word_store(&self.table.worker.left, 1)
             word_store(&self.table.worker.pid, 0)
             fork_unwatch(self.lock)
             close(self.lock)

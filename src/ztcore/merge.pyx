@@ -9,10 +9,11 @@ the first row. The rule of each statistic stands at its `*_merge`.
 import numpy as np
 
 from libc.stdint cimport uint32_t, uint16_t
+from libc.string cimport memset
 
 from ztcore.layout import ROW
 
-from ztcore.counts cimport counts_merge, decay_weight
+from ztcore.counts cimport counts_add, decay_weight, hits_add
 from ztcore.endpoints cimport endpoints_merge
 from ztcore.ewma cimport ewma_merge
 from ztcore.feedback cimport expected_lift, expected_put
@@ -20,6 +21,7 @@ from ztcore.learn cimport TICK_S
 from ztcore.histogram cimport histogram_merge
 from ztcore.hours cimport hours_merge
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_load, f4_max, f4_mul, f4_store
+from ztcore.jobs cimport jobs_merge
 from ztcore.methods cimport methods_merge
 from ztcore.minutes cimport minutes_merge
 from ztcore.moments cimport moments_merge
@@ -37,7 +39,6 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     """`other` is used up."""
     cdef float n = <float>into.events, m = <float>other.events
     cdef uint32_t hour
-    cdef f4 factor
     cdef int i
     if other.last_seen > into.last_seen:
         into.last_seen = other.last_seen
@@ -46,14 +47,13 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     row_rebase(other, into.last_seen)
     expected_lift(into, into.next_tick - TICK_S * SECOND_NS)
     expected_lift(other, other.next_tick - TICK_S * SECOND_NS)
-    factor = f4_all(1.0)
-    counts_merge(into.trials, other.trials, factor)
-    counts_merge(into.seen, other.seen, factor)
-    counts_merge(into.expected, other.expected, factor)
-    counts_merge(into.bytes_out, other.bytes_out, factor)
+    counts_add(into.trials, f4_load(other.trials))
+    counts_add(into.seen, f4_load(other.seen))
+    counts_add(into.expected, f4_load(other.expected))
+    counts_add(into.bytes_out, f4_load(other.bytes_out))
     f4_store(into.weight, decay_weight(0))
     for i in range(COUNTERS):
-        counts_merge(into.counts[i], other.counts[i], factor)
+        hits_add(into.counts[i], f4_load(other.counts[i]))
     # drift and spread of the rate: weighted by events
     f4_store(into.phi, f4_mul(f4_all(1.0 / (n + m)), f4_add(f4_mul(f4_all(n), f4_load(into.phi)),
                                                            f4_mul(f4_all(m), f4_load(other.phi)))))
@@ -71,11 +71,13 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     into.response_mean = into.response.mean
     minutes_merge(&into.minutes, &other.minutes, n, m)
     endpoints_merge(into.endpoints, &into.rest, other.endpoints, other.rest, hour)
+    memset(&into.mix, 0, sizeof(into.mix))    # slots differ; the latest calls are learned anew within minutes
     sources_merge(&into.sources, &other.sources, hour)
     methods_merge(&into.methods, &other.methods)
     histogram_merge(&into.latency, &other.latency)
     shares_merge(&into.shares, &other.shares)
     tails_merge(&into.tails, &other.tails)
+    jobs_merge(&into.jobs, &other.jobs)
     hours_merge(&into.hours, &other.hours)
     objects_merge(&into.objects, &other.objects)
     into.rate += other.rate

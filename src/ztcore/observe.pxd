@@ -5,9 +5,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
-from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_unlikely
+from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_likely, zt_unlikely
 from ztcore.custom cimport custom_hits
-from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight
+from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight, hits_add, hits_scale
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
 from ztcore.event cimport Event
 from ztcore.ewma cimport ewma_add
@@ -17,11 +17,12 @@ from ztcore.fixed cimport random_mix
 from ztcore.fleet cimport fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
-from ztcore.judge cimport judge_ceilings, judge_faded, judge_rates, judge_score, judge_shares
+from ztcore.judge cimport judge_ceilings, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
-from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
+from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
+from ztcore.mix cimport mix_add, mix_forget
 from ztcore.moments cimport moments_init, moments_learn, slot_start
 from ztcore.policy cimport Policy
 from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_LOUD, ROW_SETTLED, Row
@@ -36,7 +37,6 @@ from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 cdef enum:
     LATE_STREAK = 32            # late events in a row that say the partner's clock was set back
     WELL_KNOWN = 64             # values of a partner, and of its endpoint
-    ACCEPT_S = 4 * 3600         # of a level no higher than throttle, from which on it is what the partner does
     LOUD_THINNING = 64          # while not quiet, one event in so many still teaches
 
 cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept nogil:
@@ -71,7 +71,7 @@ cdef inline void row_rebase(Row *row, int64_t now) noexcept nogil:
     counts_scale(row.weight, factor)
     counts_scale(row.bytes_out, factor)
     for i in range(COUNTERS):
-        counts_scale(row.counts[i], factor)
+        hits_scale(row.counts[i], factor)
     row.reference = now
 
 cdef inline void row_rewind(Row *row, int64_t now, const Policy *policy) noexcept nogil:
@@ -118,12 +118,6 @@ cdef inline bint observe_late(const Table *t, Row *row, const Event *e) noexcept
     word_add(&t.header.counter[COUNT_LATE], e.count)
     return False
 
-cdef inline void counts_add_hit(float *lanes, f4 added) noexcept nogil:
-    """Add to the three counts; the fourth lane, the usual share, stays."""
-    cdef float p = lanes[3]
-    counts_add(lanes, added)
-    lanes[3] = p
-
 cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32_t hits, f4 weight, int64_t now) noexcept nogil:
     cdef f4 added = f4_mul(weight, f4_all(<float>e.count))
     cdef uint32_t left = hits
@@ -131,7 +125,7 @@ cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32
     counts_add(row.seen, added)
     counts_add(row.bytes_out, f4_mul(added, f4_all(e.response_bytes)))
     while left:
-        counts_add_hit(row.counts[zt_ctz(left)], added)
+        hits_add(row.counts[zt_ctz(left)], added)
         left &= left - 1
     if hits & COMMON_MODE:
         fleet_count(&header.fleet, e.count if hits & (1 << SERVER_ERRORS) else 0,
@@ -154,6 +148,7 @@ cdef inline void observe_familiar(Row *row, const Event *e, Sight *s) noexcept n
     cdef Endpoint *slot
     if zt_unlikely(s.endpoint < 0):
         s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour)
+        mix_forget(&row.mix, s.endpoint)
         slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
     slot = &row.endpoints[s.endpoint]
     if zt_unlikely(endpoint_count(slot) < 2):
@@ -210,7 +205,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef uint32_t hits
     cdef bint young, quiet
     v.n = 0
-    v.best = v.sum = v.absolute = v.corroborating = v.other = v.nats = v.score = 0.0
+    v.best = v.sum = v.absolute = v.corroborating = v.solid = v.other = v.nats = v.score = 0.0
     v.group[0] = v.group[1] = 0.0
     v.hot = 0
     v.fresh = v.new_endpoint = False
@@ -237,7 +232,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     at = decay_weight(now - row.reference)
     weight = at if e.timestamp == now else decay_weight(e.timestamp - row.reference)
-    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, 0.0), decay_mean_life()),
+    f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, row.rate), decay_mean_life()),
                                                                 f4_sub(at, f4_load(row.weight)))))
     f4_store(row.weight, at)
 
@@ -250,6 +245,8 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
 
     v.faded = judge_faded(row, now) if zt_unlikely(row.level > 0) else <float>1.0
     judge_shares(v, header, row, hits, at, now)
+    if zt_likely(row.flags & ROW_SETTLED):  # how its calls are spread is for the burn-in to learn
+        judge_focus(v, row, s.endpoint, s.released, now)
     judge_rates(v, row, e.response_bytes, at, now)
     if zt_unlikely(policy.ceilings):
         judge_ceilings(v, policy, row, now)
@@ -272,6 +269,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         observe_sizes(row, e, &s)
     if s.endpoint >= 0:
         endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
+        mix_add(&row.mix, s.endpoint, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
     barrier()

@@ -12,13 +12,14 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ztcore.action cimport action_publish
-from ztcore.atomic cimport (barrier, word_add, word_load, word_peek, word_store, word_swap, zt_likely, zt_unlikely,
-                            zt_nap, zt_yield)
+from ztcore.atomic cimport (barrier, word_add, word_load, word_peek, word_store, word_swap, zt_likely, zt_nap, zt_patience,
+                            zt_prefetch, zt_yield)
 from ztcore.clean cimport timestamp_clean
+from ztcore.custom cimport gil_yield
 from ztcore.event cimport Event
 from ztcore.observe cimport observe
 from ztcore.place cimport row_empty
-from ztcore.pool cimport RECORD_FREE, RECORD_POSTED, Record, record_take, spill_add
+from ztcore.pool cimport RECORD_FREE, RECORD_POSTED, SPILL_FREE, Record, Spill, record_take, record_waits, spill_add
 from ztcore.row cimport NO_PIN, Row
 from ztcore.table cimport (COUNT_DROPPED, COUNT_EVENTS_GONE, COUNT_TAKEOVERS, Table, WAYS, active_set, pending_set, row_index,
                            table_bucket, table_look, table_other)
@@ -33,8 +34,7 @@ cdef enum:                      # what became of an event
 
 cdef enum:
     DRAIN_MOST = 64             # records applied before the row is left with the rest in its list
-    POST_TRIES = 64             # yields, and then naps, before an event for which there is no record is
-    POST_NAPS = 16              # coalesced with others: two or three milliseconds, once as long as its owner stands still
+    SPILL_FIRST = 1 << 23       # what row.applying calls spills, records being fewer
 
 cdef extern from *:
     """
@@ -48,6 +48,10 @@ cdef extern from *:
 
 cdef inline Record *record_at(const Table *t, uint64_t number) noexcept nogil:
     return t.records + number - 1
+
+cdef inline void record_fetch(const Record *record) noexcept nogil:
+    zt_prefetch(record)
+    zt_prefetch(&record.state)
 
 cdef inline bint row_try(const Table *t, Row *row) noexcept nogil:
     """Own the row if nobody does. Acquire: pairs with row_leave() of who had it before."""
@@ -63,6 +67,8 @@ cdef inline void row_apply(const Table *t, Row *row) noexcept nogil:
     cdef Record *record = record_at(t, number)
     cdef Event e = record.event
     cdef Verdict v
+    if record.next:
+        record_fetch(record_at(t, record.next))
     row.applying = number | ((record.generation & TWENTY) << APPLYING_GENERATION) | (
         (row.events & TWENTY) << APPLYING_EVENTS)
     barrier()
@@ -98,6 +104,7 @@ cdef inline void row_drain(const Table *t, Row *row) noexcept nogil:
             if word_swap(&row.word, &seen, word_with_head(word_next(seen), word_head(seen))):
                 return
             continue
+        record_fetch(record_at(t, word_head(seen)))
         row.candidate = seen & ~OWNER_MASK
         barrier()
         if word_swap(&row.word, &seen, t.me | word_next(seen)):
@@ -143,7 +150,9 @@ cdef inline void row_repair(const Table *t, Row *row) noexcept nogil:
 cdef inline void row_recover(const Table *t, Row *row, uint64_t word) noexcept nogil:
     """Finish or undo what the dead owner had begun with posted records. `word` as it was taken over."""
     cdef Record *record
+    cdef Spill *spill
     cdef uint64_t number
+    cdef bint applied
     if row.candidate:
         if word & VERSION_MASK == (row.candidate + 1) & VERSION_MASK:
             row.todo = row.candidate >> HEAD_SHIFT
@@ -152,9 +161,16 @@ cdef inline void row_recover(const Table *t, Row *row, uint64_t word) noexcept n
         barrier()
     if row.applying:
         number = row.applying & 0xffffff
-        if (row.events & TWENTY) != (row.applying >> APPLYING_EVENTS) & TWENTY:
+        applied = (row.events & TWENTY) != (row.applying >> APPLYING_EVENTS) & TWENTY
+        if applied and number >= SPILL_FIRST:
+            spill = <Spill *>(<char *>t.header + t.header.spills_at) + (number - SPILL_FIRST)
+            word_store(&spill.count, 0)
+            barrier()
+            word_store(&spill.state, SPILL_FREE)
+            barrier()
+        elif applied:
             record = record_at(t, number)
-            if word_load(&record.state) == RECORD_POSTED and (
+            if record_waits(record) and (
                     (record.generation & TWENTY) == (row.applying >> APPLYING_GENERATION) & TWENTY):
                 if row.todo == number:
                     row.todo = record.next
@@ -177,58 +193,65 @@ cdef inline bint row_take(const Table *t, Row *row, uint64_t dead) noexcept nogi
             return True
     return False
 
-cdef inline int row_post(const Table *t, Row *row, const Event *e) noexcept nogil:
-    """Own the row, or leave the event with who does: ENTERED, POSTED, DROPPED or GONE."""
-    cdef uint64_t seen, mine = 0
+cdef inline Record *record_prepare(const Table *t, Row *row, const Event *e) noexcept nogil:
+    """A record of one's own with the event in it, NULL where none is free."""
+    cdef uint64_t mine = record_take(t.worker, t.pool)
+    cdef Record *record
+    if mine == 0:
+        return NULL
+    record = t.pool + mine - 1
+    record.event = e[0]
+    record.generation += 1
+    record.row = row_index(t, row)
+    barrier()                   # once it is marked as posted it is whole
+    word_store(&record.state, RECORD_POSTED)
+    return record
+
+cdef inline int row_spill(const Table *t, uint64_t held, const Event *e) noexcept nogil:
+    """No record was free for two milliseconds, during which the word did not change: POSTED or DROPPED."""
+    word_store(&t.worker.stuck, held)
+    if spill_add(t.spills, e):
+        return POSTED
+    word_add(&t.worker.dropped, e.count)
+    word_add(&t.header.counter[COUNT_DROPPED], e.count)
+    return DROPPED
+
+cdef inline int row_post(const Table *t, Row *row, const Event *e, bint ready) noexcept nogil:
+    """Own the row, or leave the event with who does: ENTERED, POSTED, DROPPED or GONE. ready: have the record at hand
+    before the row is looked at, so that its owner loses the word's line once for it and not twice."""
+    cdef uint64_t seen, since = 0
     cdef Record *record = NULL
-    cdef int tries = 0
+    if ready:
+        record = record_prepare(t, row, e)
+        zt_prefetch(&row.word)
     while True:
-        if row_try(t, row):
-            if record != NULL:
-                word_store(&record.state, RECORD_FREE)
-            return ENTERED
-        if not t.shared:
-            seen = word_owner(word_load(&row.word))
-            if seen == t.me:    # a thread of this process, which will be done in less than a microsecond
-                zt_yield()
-            elif seen:          # one that was at it when this process was forked
-                row_take(t, row, seen)
-            continue
-        if word_load(&row.key) != e.partner:
+        seen = word_load(&row.word)
+        if word_owner(seen) == 0:
+            if word_swap(&row.word, &seen, seen | t.me):
+                if record != NULL:
+                    word_store(&record.state, RECORD_FREE)
+                return ENTERED
+        elif not t.shared:
+            if word_owner(seen) == t.me:    # a thread of this process
+                gil_yield()
+            else:               # one that was at it when this process was forked
+                row_take(t, row, word_owner(seen))
+        elif word_peek(&row.key) != e.partner:
             if record != NULL:
                 word_store(&record.state, RECORD_FREE)
             return GONE
-        if record == NULL:
-            mine = record_take(t.worker, t.pool)
-            if mine == 0:
-                tries += 1
-                seen = word_load(&row.word) & ~HEAD_MASK
-                if tries > POST_TRIES + POST_NAPS or seen == word_peek(&t.worker.stuck):
-                    word_store(&t.worker.stuck, seen)
-                    if spill_add(t.spills, e):
-                        return POSTED
-                    word_add(&t.worker.dropped, e.count)
-                    word_add(&t.header.counter[COUNT_DROPPED], e.count)
-                    return DROPPED
-                if tries <= POST_TRIES:
-                    zt_yield()
-                else:
-                    zt_nap()
-                continue
-            record = t.pool + mine - 1
-            mine += t.pool - t.records
-            record.event = e[0]
-            record.generation += 1
-            barrier()
-        seen = word_load(&row.word)
-        if word_owner(seen) == 0:
-            continue
-        record.next = word_head(seen)
-        word_store(&record.state, RECORD_POSTED)
-        # release: the record is whole before it is in the list; pairs with the acquire of row_drain()
-        if word_swap(&row.word, &seen, word_with_head(seen, mine)):
-            word_add(&t.worker.posted, e.count)
-            return POSTED
+        elif record == NULL:
+            record = record_prepare(t, row, e)
+            if record == NULL:
+                seen &= ~HEAD_MASK
+                if seen == word_peek(&t.worker.stuck) or not zt_patience(&since):
+                    return row_spill(t, seen, e)
+        else:
+            record.next = word_head(seen)
+            # release: the record is whole before it is in the list; pairs with the acquire of row_drain()
+            if word_swap(&row.word, &seen, word_with_head(seen, <uint64_t>(record - t.records) + 1)):
+                word_add(&t.worker.posted, e.count)
+                return POSTED
 
 cdef inline bint row_wait(const Table *t, Row *row) noexcept nogil:
     """Own the row for what a person does; False where its owner does not go on for a fifth of a second."""
@@ -251,4 +274,4 @@ cdef inline int row_enter(const Table *t, Row *row, const Event *e) noexcept nog
     cdef uint64_t seen = word_load(&row.word)
     if zt_likely(word_owner(seen) == 0 and word_swap(&row.word, &seen, seen | t.me)):
         return ENTERED
-    return row_post(t, row, e)
+    return row_post(t, row, e, False)

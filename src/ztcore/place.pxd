@@ -19,7 +19,6 @@ cdef inline void row_clear(const Table *t, Row *row) noexcept nogil:
     """A partner leaves the table."""
     word_add(&t.header.counter[COUNT_EVENTS_GONE], row.events)
     row_empty(t, row)
-    word_add(&t.header.occupied, <uint64_t>-1)
 
 cdef inline void row_move(const Table *t, Row *row, Row *to) noexcept nogil:
     """Give a partner another row; both are owned. Who still holds the old address finds another

@@ -52,7 +52,7 @@ SEEN = {
     "errors_on_new_endpoints": "calls to unfamiliar endpoints failed",
     "new_ids": "calls asked for object ids it had not asked for before",
     "unusual_hour": "calls came at an hour at which it never calls",
-    "repeats": "calls were the third or later in a row to one endpoint",
+    "endpoint_focus": "calls went to one and the same endpoint",
 }
 
 
@@ -90,7 +90,8 @@ def size(n: float) -> str:
 
 def span(half_life: float) -> str:
     """The time a half-life looks back over."""
-    return {60.0: "the last minutes", 600.0: "the last quarter of an hour"}.get(half_life, "the last hours")
+    known = {60.0: "the last minutes", 600.0: "the last quarter of an hour", 1800.0: "the last hour"}
+    return known.get(half_life, "the last hours")
 
 
 def describe(signal: int, evidence: float, k: float, n: float, p: float, half_life: float,

@@ -9,7 +9,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ztcore.endpoints cimport ENDPOINTS, Endpoint
 from ztcore.histogram cimport Histogram
 from ztcore.hours cimport Hours
+from ztcore.jobs cimport Jobs
 from ztcore.methods cimport MethodSet
+from ztcore.mix cimport Mix
 from ztcore.minutes cimport Minutes
 from ztcore.moments cimport Moments
 from ztcore.objects cimport ObjectIds
@@ -20,7 +22,7 @@ from ztcore.verdict cimport Why
 from ztcore.welford cimport Welford
 
 cdef enum:
-    COUNTERS = 19               # the signals that are shares, and the calls that are unfamiliar
+    COUNTERS = 18               # the signals that are shares, and the calls that are unfamiliar
     WHYS = 2                    # reasons kept with a level
 
 cdef enum:                      # flags
@@ -64,7 +66,7 @@ cdef struct Row:
     uint8_t flags
     uint8_t level
     uint8_t pin_level
-    uint8_t last_endpoint       # seven bits of the last call's, one that it repeated the one before
+    uint8_t focus               # slot of the endpoint that stood out last
     uint8_t episode             # highest level whose threshold the score crossed in this episode
     uint8_t late_streak
     uint8_t hour_methods        # methods already counted in this clock hour, a bit each
@@ -76,17 +78,19 @@ cdef struct Row:
     Endpoint endpoints[ENDPOINTS]
     # -- what not every event touches
     SourceSet sources           # a line and a half
+    Mix mix
     Welford response            # response bytes: weight, mean, M2
     float request_mean          # EWMA of request bytes
     float score
     float nats
     Histogram latency
     MethodSet methods
-    float within[4]             # variance of sizes and latencies within endpoints
+    float within[2]             # variance of latencies and of response sizes within endpoints
     float phi[4]                # learned variance of the rate's log
     float counts[COUNTERS][4]   # hits at three half-lives; the fourth lane is the share p0 in force
     Shares shares
     Tails tails
+    Jobs jobs
     Hours hours
     ObjectIds objects
     float tokens                # how many events may still teach the rate
@@ -98,6 +102,7 @@ cdef struct Row:
     uint8_t cause
     uint8_t name_length
     uint8_t raised              # the day, modulo 256, when the record of a tail last grew
+    uint8_t highest             # level since the partner was last at monitor
     uint16_t app                # index into the header's apps
     int64_t first_seen
     int64_t since               # the level was reached, ns

@@ -1,4 +1,4 @@
-# Evidence to score: 0 at 0 nats, the thresholds of the levels at 9, 16, 25 and 40, 100 at 60.
+# Evidence to score: 0 at 0 nats, the thresholds of the levels at 6, 8, 14 and 26, 100 at 60.
 
 from ztcore.verdict cimport Verdict
 
@@ -6,13 +6,17 @@ cdef extern from *:
     """
     #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
     #define CORROBORATED 8.0f           /* nats that it can lend to what corroborates it */
-    #define NO_ALERT 7.9f               /* and what does not even do that by itself: ids, repeats */
-    #define ALERT_ONLY 10.5f            /* nats that uncorroborated evidence reaches at most */
-    static const float SCORE_NATS[6] = {0.0f, 8.0f, 11.0f, 18.0f, 30.0f, 60.0f};
+    #define NO_ALERT 5.9f               /* and what does not even do that by itself: ids, focus */
+    #define CERTAIN 22.0f               /* above 2, from which on these act by themselves */
+    #define THROTTLE_ONLY 13.5f         /* nats that they, and sizes, reach at most without anything else */
+    #define ALERT_ONLY 7.8f             /* nats that uncorroborated evidence reaches at most */
+    static const float SCORE_NATS[6] = {0.0f, 6.0f, 8.0f, 14.0f, 26.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED
     const float ALERT_ONLY
+    const float CERTAIN
+    const float THROTTLE_ONLY
     const float NO_ALERT
     const float CORROBORATED
     const float SCORE_NATS[6]
@@ -34,10 +38,14 @@ cdef inline float combine(const Verdict *v) noexcept nogil:
     many were tried."""
     cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
     cdef float most = v.corroborating + CORROBORATED
-    if v.corroborating < 4.0 or most < ALERT_ONLY:
+    if v.corroborating < 5.0 or most < ALERT_ONLY:
         most = ALERT_ONLY
     if v.other < 3.0:
         most = NO_ALERT
+    if v.group[0] > CERTAIN and most < THROTTLE_ONLY:
+        most = THROTTLE_ONLY
+    if v.solid < 5.0 and most > THROTTLE_ONLY:
+        most = THROTTLE_ONLY
     if nats > most:
         nats = most
     return 60.0 if nats > 60.0 else nats if nats > 0.0 else 0.0     # 60 are a score of 100: more would only fade late

@@ -4,19 +4,24 @@ from libc.math cimport sqrtf
 from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum:
-    SHARE_COUNTERS = 18
+    SHARE_COUNTERS = 17
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new
+    SHARE_SIZES = (1 << 4) | (1 << 5)   # a release moves them a little, and many calls prove it: no reason to act
     SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14)
 
 cdef extern from *:
     """
     #define SHARE_LEAST 1e-4f
     #define SHARE_MOST 0.97f
+    #define SIZES_WORTH 300.0f
+    #define LONG_WORTH 1000.0f
     """
     const float SHARE_LEAST
     const float SHARE_MOST
+    const float SIZES_WORTH
+    const float LONG_WORTH
 
 cdef struct Shares:
     float hits[SHARE_COUNTERS]
@@ -31,8 +36,10 @@ cdef struct Shares:
 cdef inline float share_trials(const Shares *s, int signal) noexcept nogil:
     return s.discovery if (SHARE_DISCOVERY >> signal) & 1 else s.trials
 
-cdef inline void share_fold(Shares *s, int signal, float fade) noexcept nogil:
-    s.hits[signal] = s.hits[signal] * fade + s.pending[signal]
+cdef inline void share_fold(Shares *s, int signal, float fade, float most) noexcept nogil:
+    """Take in the hits laid aside, at most so many."""
+    cdef float pending = s.pending[signal]
+    s.hits[signal] = s.hits[signal] * fade + (pending if pending < most else most)
     s.pending[signal] = 0
 
 cdef inline float share_spread(const Shares *s, int signal) noexcept nogil:
@@ -45,14 +52,24 @@ cdef inline void share_spread_learn(Shares *s, int signal, float excess) noexcep
     v += (excess - v) / (s.windows if s.windows > 0 else 1)
     s.spread[signal] = <uint16_t>(sqrtf(v if v < 1.0 else 1.0) * 65535.0 + 0.5)
 
+cdef inline float share_variance(const Shares *s, int signal, float fleet_spread) noexcept nogil:
+    """Of the shares of windows beyond the binomial; that of the fleet is worth 20 windows."""
+    cdef float w = s.windows
+    return (w * share_spread(s, signal) + <float>20.0 * fleet_spread) / (w + <float>20.0)
+
 cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_spread) noexcept nogil:
     """Trials M that the baseline is worth (design: two samples, not one), 2..3000."""
-    cdef float w = s.windows
-    cdef float v = (w * share_spread(s, signal) + 20.0 * fleet_spread) / (w + 20.0)
+    cdef float v = share_variance(s, signal, fleet_spread)
     cdef float least = 0.03 * p * p
     cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
     cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0
-    return low if m < low else 3000.0 if m > 3000.0 else m
+    cdef float high = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else 3000.0
+    return low if m < low else high if m > high else m
+
+cdef inline float share_worth_long(int signal, float m) noexcept nogil:
+    """At the longest half-life, where clumps of hits even out."""
+    cdef float most = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else LONG_WORTH
+    return 3.0 * m if 3.0 * m < most else m if m > most else most
 
 cdef inline void shares_merge(Shares *into, const Shares *other) noexcept nogil:
     """Hits and trials add; spreads meet weighted by their windows."""

@@ -16,7 +16,7 @@ from ztcore.row cimport ROW_SETTLED, Row
 from ztcore.sources cimport sources_find
 from ztcore.verdict cimport (AUTH_FAILURES, CLIENT_ERRORS, DESTRUCTIVE_METHOD, ERRORS_ON_NEW_ENDPOINTS,
                              LARGE_REQUESTS, LARGE_RESPONSES, NEW_ENDPOINTS, NEW_IDS,
-                             NEW_SOURCE_AND_ENDPOINT, NEW_SOURCES, REPEATS, SEQUENTIAL_IDS, SERVER_ERRORS,
+                             NEW_SOURCE_AND_ENDPOINT, NEW_SOURCES, SEQUENTIAL_IDS, SERVER_ERRORS,
                              SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR, UNUSUAL_HOUR)
 from ztcore.times cimport HOUR_NS
 
@@ -67,13 +67,6 @@ cdef inline uint32_t signal_object_ids(Row *row, const Event *e) noexcept nogil:
     return (<uint32_t>object_follows(&row.objects, e.object_id) << SEQUENTIAL_IDS) | (
         <uint32_t>object_is_new(&row.objects, e.object_id) << NEW_IDS)
 
-cdef inline uint32_t signal_repeat(Row *row, const Event *e) noexcept nogil:
-    """The endpoint of the two calls before. The lowest bit of the mark says that the last call repeated its own."""
-    cdef uint8_t mark = <uint8_t>(e.endpoint >> 40) & 0xfe, last = row.last_endpoint
-    cdef uint8_t same = (last & 0xfe) == mark
-    row.last_endpoint = mark | same
-    return <uint32_t>(same & last) << REPEATS
-
 cdef inline uint32_t signal_suspicious(const Event *e) noexcept nogil:
     return <uint32_t>((e.flags & EVENT_SUSPICIOUS) != 0) << SUSPICIOUS_PATTERNS
 
@@ -107,7 +100,7 @@ cdef inline void sight(Sight *s, Fleet *fleet, const Row *row, const Event *e, i
 cdef inline uint32_t signals_hit(Row *row, const Event *e, const Sight *s) noexcept nogil:
     """One bit a signal that this event hits; bit UNFAMILIAR where the endpoint is unfamiliar."""
     cdef uint32_t hits = (signal_auth_failure(e) | signal_server_error(e) | signal_beyond(row, e, s) |
-                          signal_object_ids(row, e) | signal_suspicious(e) | signal_repeat(row, e))
+                          signal_object_ids(row, e) | signal_suspicious(e))
     cdef bint unfamiliar = not s.discovering and s.endpoint_hours < FAMILIAR_HOURS and not s.released
     hits |= signal_client_error(e, unfamiliar)
     if s.discovering:

@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport word_peek, word_swap
+from ztcore.atomic cimport time_peek, time_poke, word_peek, word_swap
 from ztcore.custom cimport Custom
 from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
@@ -21,7 +21,8 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 5
+    LAYOUT_VERSION = 6
+    CLOCK_STEP = 1000000        # ns
 
 cdef enum:                      # counters that stats() shows
     COUNT_EVENTS_GONE = 0       # events of partners no longer in the table
@@ -76,7 +77,6 @@ cdef struct Header:
     uint64_t records_at
     uint64_t spills_at
     uint64_t sketch_added
-    uint64_t occupied
     int64_t clock               # newest event time of any partner, ns
     uint64_t counter[COUNTERS_ALL]
     Policy policy
@@ -104,6 +104,11 @@ cdef struct Table:              # where one process sees the block
     bint shared
     Custom custom
 
+cdef inline void clock_move(const Table *t, int64_t timestamp) noexcept nogil:
+    """Where others have it too, by a millisecond and more: else its line went from core to core with every event."""
+    if timestamp > time_peek(&t.header.clock) + (CLOCK_STEP if t.shared else 0):
+        time_poke(&t.header.clock, timestamp)
+
 cdef inline uint64_t table_bucket(const Table *t, uint64_t key) noexcept nogil:
     """The first of a key's two buckets: the high bits of key times buckets, without a division."""
     return ((key >> 32) * t.header.buckets) >> 32
@@ -123,6 +128,14 @@ cdef inline Row *table_find(const Table *t, uint64_t key) noexcept nogil:
     """The partner's row, NULL where it has none."""
     cdef Row *row = table_look(t, table_bucket(t, key), key)
     return row if row != NULL else table_look(t, table_other(t, key), key)
+
+cdef inline uint64_t table_occupied(const Table *t) noexcept nogil:
+    """How many partners there are. Looked at, not kept: a process killed between a row and its count would leave it
+    wrong for good."""
+    cdef uint64_t i, n = 0
+    for i in range(t.header.rows):
+        n += word_peek(&t.keys[i]) != 0
+    return n
 
 cdef inline uint64_t row_index(const Table *t, const Row *row) noexcept nogil:
     return <uint64_t>(row - t.rows)

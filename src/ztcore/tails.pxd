@@ -15,6 +15,7 @@ from ztcore.fixed cimport random_mix
 
 cdef enum:
     TAIL_KINDS = 21
+    TAIL_PASTS = 19             # of them with a past of their own here; that of the two rates is in jobs.pxd
     TAIL_SPANS = 2              # the two short half-lives, the long one
     TAIL_GAP = 600              # s without evidence that end an episode
     TAIL_MEMORY = 30            # episodes in the mean
@@ -34,10 +35,10 @@ cdef extern from *:
     const float TAIL_MEAN
 
 cdef struct Tails:
-    uint8_t mean[TAIL_KINDS][TAIL_SPANS]    # excess of past episodes
-    uint8_t record[TAIL_KINDS][TAIL_SPANS]  # the highest peak
+    uint8_t mean[TAIL_PASTS][TAIL_SPANS]    # excess of past episodes
+    uint8_t record[TAIL_PASTS][TAIL_SPANS]  # the highest peak
     uint8_t peak[TAIL_KINDS][TAIL_SPANS]    # of the running episode, 0: none
-    uint8_t episodes[TAIL_KINDS]            # how many taught the mean, saturating
+    uint8_t episodes[TAIL_PASTS]            # how many taught the mean, saturating
     uint8_t last[TAIL_KINDS]                # when it last had evidence, in 64 s, modulo 256
 
 cdef inline float tail_mean(const Tails *t, int kind, int span) noexcept nogil:
@@ -99,12 +100,14 @@ cdef inline void tail_learn(Tails *t, int kind, uint32_t seconds, bint young, ui
             t.record[kind][span] = record
             raised[0] = day
 
+cdef inline bint tail_over(const Tails *t, int kind, uint32_t seconds) noexcept nogil:
+    """Whether there was an episode, and nothing has come for ten minutes."""
+    return t.peak[kind][0] | t.peak[kind][1] != 0 and <uint8_t>(<uint8_t>(seconds >> 6) - t.last[kind]) > TAIL_GAP >> 6
+
 cdef inline void tail_settle(Tails *t, int kind, uint32_t seconds, bint learn, bint young, uint8_t *raised) noexcept nogil:
-    """End the episode where nothing came for ten minutes. learn: it led to no action; young: it may teach
-    whatever it likes, for learning is not over, or the signal leads to no action by itself; raised: the day, modulo 256, when a record last grew."""
-    if t.peak[kind][0] | t.peak[kind][1] == 0 or <uint8_t>(<uint8_t>(seconds >> 6) - t.last[kind]) <= TAIL_GAP >> 6:
-        return
-    if learn:
+    """An episode is over. learn: it led to no action; young: it may teach whatever it likes, for learning is not over,
+    or the signal leads to no action by itself; raised: the day, modulo 256, when a record last grew."""
+    if learn and kind < TAIL_PASTS:
         tail_learn(t, kind, seconds, young, raised)
     t.peak[kind][0] = t.peak[kind][1] = 0
 
@@ -112,7 +115,7 @@ cdef inline void tails_merge(Tails *into, const Tails *other) noexcept nogil:
     """Means meet weighted by their episodes; the higher peak and record stay."""
     cdef uint32_t n, m
     cdef int i, span
-    for i in range(TAIL_KINDS):
+    for i in range(TAIL_PASTS):
         n = into.episodes[i]
         m = other.episodes[i]
         for span in range(TAIL_SPANS):
@@ -120,7 +123,9 @@ cdef inline void tails_merge(Tails *into, const Tails *other) noexcept nogil:
                 into.mean[i][span] = <uint8_t>((into.mean[i][span] * n + other.mean[i][span] * m + (n + m) // 2) // (n + m))
             if other.record[i][span] > into.record[i][span]:
                 into.record[i][span] = other.record[i][span]
+        into.episodes[i] = <uint8_t>(n + m if n + m < TAIL_MEMORY else TAIL_MEMORY)
+    for i in range(TAIL_KINDS):
+        for span in range(TAIL_SPANS):
             if other.peak[i][span] > into.peak[i][span]:
                 into.peak[i][span] = other.peak[i][span]
                 into.last[i] = other.last[i]
-        into.episodes[i] = <uint8_t>(n + m if n + m < TAIL_MEMORY else TAIL_MEMORY)

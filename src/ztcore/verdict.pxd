@@ -18,26 +18,27 @@ cdef enum:                      # signals
     ERRORS_ON_NEW_ENDPOINTS = 12
     NEW_IDS = 13
     UNUSUAL_HOUR = 14
-    REPEATS = 15
-    CUSTOM = 16                 # the user's own
-    UNFAMILIAR = 18             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
-    REQUEST_RATE = 18           # from here on: rates
-    BYTES_OUT = 19
-    RATE_RAMP = 20
+    CUSTOM = 15                 # the user's own
+    UNFAMILIAR = 17             # no signal: the trials of ERRORS_ON_NEW_ENDPOINTS
+    ENDPOINT_FOCUS = 17         # a share of its own kind: see mix.pxd
+    RATE_RAMP = 18              # from here on: rates
+    REQUEST_RATE = 19
+    BYTES_OUT = 20
     CEILING_REQUEST_RATE = 21   # absolute ceilings
     CEILING_ERROR_RATE = 22
     CEILING_RESPONSE_TIME = 23
 
 cdef enum:
     CUSTOMS = 2                 # how many of the user's own there may be
-    HITS = 18                   # signals that are shares: hits among trials
-    KINDS = 21                  # those and the three rates
+    HITS = 17                   # signals that are shares: hits among trials
+    KINDS = 21                  # those, the focus and the three rates
     REASONS = 3
     # innocent changes cause these too: without one of the others they reach at most alert
     NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
                            (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
-                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << REPEATS))
+                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << ENDPOINT_FOCUS))
 
+    SIZES = (1 << LARGE_REQUESTS) | (1 << LARGE_RESPONSES)     # a release moves them
     # the backend, or a deployment, may be what causes them
     COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
     # they show the same thing twice: of each pair only the stronger counts in a sum
@@ -45,7 +46,7 @@ cdef enum:
 
 cdef extern from *:
     """
-    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, 0, -1, -1, 1, 1, 1};
+    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, -1, -1, 0, 1, 1, 1};
     """
     const signed char zt_group[21]
 
@@ -63,6 +64,7 @@ cdef struct Verdict:
     float group[GROUPS]         # what each group put into it
     float absolute              # evidence that counts even while learning
     float other                 # of one that is not about the ids and endpoints of calls like its own
+    float solid                 # of one that no release or job causes
     float corroborating         # the largest of one that needs no corroboration
     float nats                  # combined
     float faded                 # what is left of evidence that this event adds nothing to

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ztcore import statefile
-from ztcore.inspect import VERSION, describe
+from ztcore.inspect import VERSION, describe, waiting
 from ztcore.layout import ROW
 from ztmon.errors import InputError
 
@@ -52,9 +52,12 @@ def read(path: str, verify: bool = False) -> dict[str, Any]:
             found = describe(block)
             places = found.pop("keys_at"), found.pop("rows_at")
             found["path"] = path
+            found["occupied"] = int(np.count_nonzero(np.frombuffer(block, "u8", found["rows"], places[0])))
             found["restarted_since"] = found.pop("boot") != statefile.boot_id()
+            found["waiting"] = waiting(block)
+            held = statefile.held(path)
             for worker in found["workers"]:
-                worker["alive"] = os.path.exists(f"/proc/{worker['pid']}")
+                worker["alive"] = held is not None and worker["slot"] in held
             if verify:
                 found |= _verify(block, found["rows"], *places)
     finally:
@@ -63,16 +66,14 @@ def read(path: str, verify: bool = False) -> dict[str, Any]:
 
 
 def _verify(block: mmap.mmap, n: int, keys_at: int, rows_at: int) -> dict[str, Any]:
-    """Look at every row. A copy of each block of rows is judged; what looks wrong is looked at again."""
+    """Look at every row. A copy is judged; broken is what looks wrong each time."""
     broken: dict[int, str] = {}
-    suspects = np.arange(n)
-    for _ in range(TRIES):
-        keys = np.frombuffer(block, "u8", n, keys_at)[suspects]
-        rows = np.frombuffer(block, ROW, n, rows_at)[suspects]
-        broken = {int(suspects[i]): why for i, why in _wrong(keys, rows).items()}
+    for i in range(TRIES):
+        keys = np.frombuffer(block, "u8", n, keys_at).copy()
+        found = _wrong(keys, np.frombuffer(block, ROW, n, rows_at).copy())
+        broken = {row: why for row, why in found.items() if i == 0 or row in broken}
         if not broken:
             break
-        suspects = np.array(sorted(broken))
         time.sleep(0.02)
     return {"checked": n, "broken": [{"row": i, "why": why} for i, why in broken.items()]}
 
@@ -124,6 +125,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"  takeovers  {counters['takeovers']:,} rows of processes that ended while at work on them",
         f"  dropped    {counters['dropped']:,} events for which there was no room to wait",
         f"  lost       {counters['lost']:,} events that processes had begun to post when they ended",
+        f"  waiting    {found['waiting']:,} events posted to a row's owner and not yet taken in",
         f"  workers    {len(found['workers'])} of {found['slots']}",
     ]
     for worker in found["workers"]:

@@ -5,12 +5,13 @@
  *   WORKERS  processes (2)     EVENTS  of each (2)     KILLS  at most (1)
  *   JANITORS 2: a second one, which may be killed (1)
  *   FORGETFUL  the janitor does not mark a busy row anew: spin must find the list that is stranded
+ *   HASTY    it takes a dead process's record for lost without looking for it in the list: spin must find an event both applied and lost
  *   LEAVES   rows left with a list in their word, at most (1)
  *
  * Each worker has one record, so that it also runs out of them: such an event is counted as dropped.
  * What is checked: no event is applied twice; only the owner writes the row; when all have ended and the
- * janitor has nothing to do, nobody owns the row, nothing is posted, taken or half done, and each event whose
- * call returned was applied or counted. An end that is none of these is an invalid end state to spin.
+ * janitor has nothing to do, nobody owns the row, nothing is posted, taken or half done, every record is free again,
+ * each event whose call returned was applied or counted, and what was counted as lost was never applied. An end that is none of these is an invalid end state to spin.
  * Memory is sequentially consistent here: docs/concurrency.md argues the rest.
  */
 #ifndef WORKERS
@@ -39,12 +40,18 @@ byte todo = 0, candidate = 0, candidate_version = 0;
 byte applying = 0, applying_generation = 0, applying_events = 0;
 byte events = 0;
 bool pending = false;
-/* records: 0 free, 1 prepared, 2 posted; record i belongs to worker i */
+/* records: 0 free, 1 prepared, 2 posted or about to be; record i belongs to worker i */
 byte record_state[JANITOR], generation[JANITOR], next[JANITOR], event_of[JANITOR];
 /* what happened */
-bool dead[MORTAL + 1], returned[ALL], counted[ALL];
+bool dead[MORTAL + 1], returned[ALL], counted[ALL], lost[ALL];
 byte applied[ALL];
 byte kills = 0, leaves = 0, ended = 0;
+
+#if WORKERS > 2
+#define leaked ((dead[1] && record_state[1] != 0) || (dead[2] && record_state[2] != 0) || (dead[3] && record_state[3] != 0))
+#else
+#define leaked ((dead[1] && record_state[1] != 0) || (dead[2] && record_state[2] != 0))
+#endif
 
 /* a store of this process, before which it may be killed */
 #define STORE  if :: atomic { kills < KILLS && me != JANITOR -> kills++; dead[me] = true; goto killed } :: skip fi
@@ -109,6 +116,38 @@ inline recover() {      /* row_recover(): every step may be repeated, for this o
     fi
 }
 
+inline list_has(first) {
+    n = first;
+    do
+    :: n == 0 -> break
+    :: n != 0 -> found = found || n == k; n = next[n]
+    od
+}
+
+inline reap() {         /* a dead process's record: janitor_reap(), janitor_strays() */
+    if
+    :: record_state[k] == 1 -> STORE; record_state[k] = 0   /* not whole */
+    :: else ->
+        atomic { if :: owner == 0 -> owner = me; mine = true :: else -> mine = false fi };
+        if
+        :: mine ->
+            h = head;
+            found = false;
+#ifndef HASTY
+            list_has(h);
+            list_has(todo);
+#endif
+            if
+            :: !found && record_state[k] == 2 ->
+                STORE; d_step { record_state[k] = 0; lost[event_of[k]] = true }
+            :: else
+            fi;
+            drain()
+        :: else
+        fi
+    fi
+}
+
 proctype Worker(byte me) {
     byte i = 0, e, o, h, v, n, m;
     bool done, took, entered, have;
@@ -131,14 +170,14 @@ proctype Worker(byte me) {
             :: !entered && !have && record_state[me] == 0 ->
                 STORE; record_state[me] = 1; have = true;
                 STORE; event_of[me] = e;
-                STORE; generation[me]++
+                STORE; generation[me]++;
+                STORE; record_state[me] = 2
             :: !entered && have ->
                 d_step { o = owner; h = head; v = version }
                 if
                 :: o == 0
                 :: o != 0 ->
                     STORE; next[me] = h;
-                    STORE; record_state[me] = 2;
                     STORE; atomic { if :: owner == o && head == h && version == v -> head = me; done = true; returned[e] = true
                                        :: else fi }
                 fi
@@ -155,11 +194,16 @@ killed:
 
 proctype Janitor(byte me) {
     byte o, h, v, n, m, k;
-    bool done, took, mine;
+    bool done, took, mine, found;
     do
     :: atomic { owner != 0 && dead[owner] -> o = owner };   /* whose lock is free: row_take() */
         atomic { if :: owner == o -> owner = me; mine = true :: else -> mine = false fi };
         if :: mine -> recover(); drain() :: else fi
+    :: atomic { dead[1] && record_state[1] != 0 && owner == 0 -> k = 1 } -> reap()
+    :: atomic { dead[2] && record_state[2] != 0 && owner == 0 -> k = 2 } -> reap()
+#if WORKERS > 2
+    :: atomic { dead[3] && record_state[3] != 0 && owner == 0 -> k = 3 } -> reap()
+#endif
     :: pending ->                           /* janitor_adopt() */
         pending = false;
         d_step { o = owner; h = head }
@@ -177,16 +221,17 @@ proctype Janitor(byte me) {
             fi
         fi
     :: me == MORTAL -> break
-    :: me == JANITOR && ended == WORKERS + 1 && !(owner != 0 && dead[owner]) && !pending -> break
+    :: me == JANITOR && ended == WORKERS + 1 && !(owner != 0 && dead[owner]) && !pending && !leaked -> break
     od;
     if :: me == MORTAL -> goto killed :: else fi;
     assert(owner == 0 && head == 0 && todo == 0 && candidate == 0 && applying == 0);
     for (k : 1 .. WORKERS * EVENTS) {
         assert(!returned[k] || applied[k] == 1 || counted[k]);
-        assert(!(applied[k] == 1 && counted[k]))
+        assert(!(applied[k] == 1 && counted[k]));
+        assert(!lost[k] || (applied[k] == 0 && !returned[k]))
     }
     for (k : 1 .. WORKERS) {
-        assert(dead[k] || record_state[k] == 0)
+        assert(record_state[k] == 0)
     }
     goto end;
 killed:

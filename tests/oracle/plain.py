@@ -7,7 +7,7 @@ from math import log
 
 HALF_LIVES = (60.0, 600.0, 5400.0)
 LOG_TRIED = log(57)
-KNOTS = ((0.0, 0.0), (8.0, 31.0), (11.0, 61.0), (18.0, 81.0), (30.0, 96.0), (60.0, 100.0))
+KNOTS = ((0.0, 0.0), (6.0, 31.0), (8.0, 61.0), (14.0, 81.0), (26.0, 96.0), (60.0, 100.0))
 
 
 def decayed(events, at):
@@ -23,6 +23,19 @@ def kl(q, p):
     if q < 1:
         found += (1 - q) * log((1 - q) / (1 - p))
     return found
+
+
+REFUSALS = 2.0
+
+
+def refusals(hits):
+    """Authentication failures that count: two are what an expired token leaves."""
+    return [max(k - REFUSALS, 0.0) for k in hits]
+
+
+def worth_long(m):
+    """Trials that a baseline worth m is worth at the longest half-life."""
+    return 3 * m if 3 * m < 1000.0 else max(m, 1000.0)
 
 
 def share_evidence(k, n, p, m):

@@ -21,7 +21,7 @@ import numpy as np
 from ztmon.errors import ConfigError, InputError
 from ztmon.simulate.attacks import KINDS, STRANGE, Attack, attack_calls, spread_attacks
 from ztmon.simulate.calm import Calls, life
-from ztmon.simulate.happenings import ALL, NEW_SOURCES, Happening, apply, growth, spread_happenings
+from ztmon.simulate.happenings import ALL, NEW_SOURCES, Happening, apply, growth, known, spread_happenings
 from ztmon.simulate.happenings import KINDS as HAPPENINGS
 from ztmon.simulate.rhythm import real_shapes
 from ztmon.simulate.traffic import Traffic, join
@@ -83,8 +83,8 @@ def simulate(partners: int = 12, hours: float = 72.0, seed: int = 1, kinds: Sequ
     rng = np.random.default_rng(seed)
     world = make_partners(partners, rng, hard)
     begin = int(start * 1e9)
-    attacks = spread_attacks(list(kinds), partners, begin, hours, attack_seconds, strength, rng)
     innocent = spread_happenings(happenings, partners, begin, hours, rng)
+    attacks = spread_attacks(list(kinds), partners, begin, hours, attack_seconds, strength, rng, known(innocent, partners))
     series = real_shapes(shapes) if shapes is not None else None
     return Simulation(make_traffic(world, begin, hours, attacks, rng, innocent, series), world, attacks, innocent)
 

@@ -272,11 +272,12 @@ def drawn_strength(kind: str, rng: np.random.Generator) -> float:
 
 
 def spread_attacks(kinds: list[str], partners: int, start: int, hours: float, seconds: float | None, strength: float | None,
-                   rng: np.random.Generator) -> tuple[Attack, ...]:
+                   rng: np.random.Generator, known: Ints | None = None) -> tuple[Attack, ...]:
     """One attack of each kind in turn, each by another partner while there are enough of them, after 25 hours
     or a third of the time, whichever is later (of a time of 36 hours or less: in its second half).
 
-    seconds: how long each lasts, None: as usual for its kind. strength: None: drawn.
+    seconds: how long each lasts, None: as usual for its kind. strength: None: drawn. known: from when on each partner has
+    been there for a day (ns since the epoch); who has not been is passed over.
     """
     if not kinds:
         return ()
@@ -291,6 +292,7 @@ def spread_attacks(kinds: list[str], partners: int, start: int, hours: float, se
         begin = first + i * room + int(rng.random() * max(1, room - int(lasts * SECOND_NS)))
         begin = min(begin, start + whole - int(lasts * SECOND_NS))
         size = drawn_strength(kind, rng) if strength is None else strength
-        targets = range(partners) if kind == "fleet" else (int(who[i % partners]),)
-        found += [Attack(kind, target, begin, lasts, size) for target in targets]
+        turn = next((k for k in range(i, i + partners) if known is None or known[who[k % partners]] <= begin), i)
+        targets = range(partners) if kind == "fleet" else (int(who[turn % partners]),)
+        found += [Attack(kind, target, begin, lasts, size) for target in targets if known is None or known[target] <= begin]
     return tuple(found)

@@ -64,6 +64,16 @@ def spread_happenings(kinds: Sequence[str], partners: int, start: int, hours: fl
     return tuple(found)
 
 
+def known(happenings: Sequence[Happening], partners: int) -> Ints:
+    """From when on each partner has been there for a day (ns since the epoch; 0: from the beginning). What somebody does
+    who is met for the first time is no change of his ways."""
+    found = np.zeros(partners, np.int64)
+    for what in happenings:
+        if what.kind == "newborn":
+            found[what.partner] = what.end + 25 * HOUR_NS
+    return found
+
+
 def growth(happenings: Sequence[Happening], partner: int) -> Factor | None:
     """How they move a partner's rate, None: not."""
     begins = [h.start for h in happenings if h.kind == "growth" and h.partner == partner]

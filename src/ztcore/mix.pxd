@@ -1,0 +1,86 @@
+# How a partner's latest calls are spread over its endpoints: a small count a slot, halved every two minutes. One
+# endpoint's share of it, held against its share of all calls ever, shows one step of the business at the pace of a
+# machine, though every call is as usual.
+#
+# A count is one byte. Where one is full all are halved, so that of many calls the latest few hundred are looked at.
+
+from libc.math cimport exp2f
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from ztcore.endpoints cimport ENDPOINTS, Endpoint, endpoint_count, endpoint_hours
+from ztcore.familiar cimport FAMILIAR_HOURS
+from ztcore.fixed cimport random_mix
+
+cdef enum:
+    MIX_HALF_LIFE = 120         # s
+    MIX_FULL = 255
+    MIX_LEAST = 6               # calls before one endpoint stands out
+    MIX_HOURS = 12              # distinct hours of an endpoint whose share is known
+
+cdef extern from *:
+    """
+    #define MIX_NEW 0.25f               /* share that an endpoint which is new to the partner may have at once */
+    """
+    const float MIX_NEW
+
+cdef struct Mix:
+    uint8_t recent[ENDPOINTS]
+    uint8_t other               # of endpoints that lost their slot
+    uint16_t total
+
+cdef inline void mix_halve(Mix *m) noexcept nogil:
+    cdef int i
+    m.other >>= 1
+    m.total = m.other
+    for i in range(ENDPOINTS):
+        m.recent[i] >>= 1
+        m.total += m.recent[i]
+
+cdef inline void mix_add(Mix *m, int slot, uint32_t calls) noexcept nogil:
+    if calls > MIX_FULL // 2:
+        calls = MIX_FULL // 2
+    while m.recent[slot] + calls > MIX_FULL:
+        mix_halve(m)
+    m.recent[slot] += <uint8_t>calls
+    m.total += <uint16_t>calls
+
+cdef inline void mix_forget(Mix *m, int slot) noexcept nogil:
+    """The slot is another endpoint's from now on."""
+    m.other = <uint8_t>(m.other + m.recent[slot] if m.other + m.recent[slot] < MIX_FULL else MIX_FULL)
+    m.recent[slot] = 0
+
+cdef inline void mix_fade(Mix *m, float seconds, uint64_t seed) noexcept nogil:
+    """So much time has passed; counts are rounded up or down by chance."""
+    cdef float factor = exp2f(seconds * <float>(-1.0 / MIX_HALF_LIFE))
+    cdef int i
+    m.other = <uint8_t>(m.other * factor + <float>0.5)
+    m.total = m.other
+    for i in range(ENDPOINTS):
+        if m.recent[i]:
+            seed = random_mix(seed + i)
+            m.recent[i] = <uint8_t>(m.recent[i] * factor + <float>(seed & 0xffff) * <float>(1.0 / 65536.0))
+            m.total += m.recent[i]
+
+cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, uint64_t calls) noexcept nogil:
+    """A bound without a logarithm: whether an endpoint's share can be two nats above its share of all `calls`."""
+    cdef float k = m.recent[slot], n = m.total, usual, above
+    if k < MIX_LEAST or FAMILIAR_HOURS <= endpoint_hours(&slots[slot]) < MIX_HOURS:
+        return False
+    usual = n * endpoint_count(&slots[slot]) / <float>calls
+    above = k - usual
+    return above > 0.0 and above * above > 2.0 * usual
+
+cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour) noexcept nogil:
+    """An endpoint's share of all calls; or of those in the hours in which it is called (the partner makes `an_hour`),
+    if that is more: jobs have their hours, and what is new has been there for few."""
+    cdef uint64_t calls = rest
+    cdef float own = endpoint_count(&slots[slot]) + 1, share, hours = endpoint_hours(&slots[slot])
+    cdef int i
+    if hours < FAMILIAR_HOURS:
+        return MIX_NEW
+    for i in range(ENDPOINTS):
+        calls += endpoint_count(&slots[i])
+    share = own / <float>(calls + 10)
+    if hours * an_hour * share < own:
+        share = own / (hours * an_hour) if own < <float>0.9 * hours * an_hour else <float>0.9
+    return share
