@@ -16,7 +16,7 @@ from ztcore.lanes cimport (f1_max3, f4, f4_above, f4_add, f4_all, f4_any_above, 
 from ztcore.minutes cimport minutes_errors, minutes_latency, minutes_requests
 from ztcore.mix cimport mix_stands_out, mix_usual
 from ztcore.policy cimport Policy
-from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
+from ztcore.row cimport ROW_GROWN, ROW_RATED, Row
 from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth, share_worth_long
 from ztcore.table cimport Header

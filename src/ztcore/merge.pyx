@@ -20,7 +20,7 @@ from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.learn cimport TICK_S
 from ztcore.histogram cimport histogram_merge
 from ztcore.hours cimport hours_merge
-from ztcore.lanes cimport f4, f4_add, f4_all, f4_load, f4_max, f4_mul, f4_store
+from ztcore.lanes cimport f4_add, f4_all, f4_load, f4_max, f4_mul, f4_store
 from ztcore.jobs cimport jobs_merge
 from ztcore.methods cimport methods_merge
 from ztcore.minutes cimport minutes_merge
