@@ -1,8 +1,11 @@
 """Settings: checked when made, read from code, file and environment."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ztmon
+from ztmon.budget import LEAST, MOST, false_throttles, thresholds, throttle_score
 from ztmon.config import Config, Thresholds
 
 
@@ -124,3 +127,41 @@ def test_a_bad_variable_is_refused(monkeypatch, name, value, said):
         Config.from_env()
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_budget_sets_the_thresholds():
+    """Fewer false throttles a year: throttle begins later, alert where it was, the rest above it."""
+    tight, loose = Config(false_throttles_per_partner_year=0.5), Config(false_throttles_per_partner_year=2.0)
+    assert tight.thresholds_in_force.throttle > loose.thresholds_in_force.throttle > Thresholds().throttle
+    assert tight.thresholds_in_force.alert == Thresholds().alert
+    for config in (tight, loose):
+        scores = [getattr(config.thresholds_in_force, level) for level in ("alert", "throttle", "quarantine", "block")]
+        assert scores == sorted(set(scores))
+        assert config.engine_settings()["threshold_throttle"] == config.thresholds_in_force.throttle
+    assert Config().thresholds_in_force == Thresholds()
+
+
+@given(st.floats(LEAST, MOST))
+def test_a_budget_is_what_its_threshold_costs(a_year):
+    """From a number a year to a score and back, and thresholds that a Config may have."""
+    assert false_throttles(throttle_score(a_year)) == pytest.approx(a_year, rel=1e-6)
+    found = Thresholds(*thresholds(a_year))
+    assert 0.0 < found.alert < found.throttle < found.quarantine < found.block <= 100.0
+    assert Config(thresholds=found).thresholds == found
+
+
+def test_a_budget_and_thresholds_exclude_each_other():
+    """Both set is refused, and what is out of reach of any threshold."""
+    with pytest.raises(ztmon.ConfigError, match="both set"):
+        Config(false_throttles_per_partner_year=1.0, thresholds={"alert": 20.0})
+    with pytest.raises(ztmon.ConfigError, match="false_throttles_per_partner_year is 0; allowed is a number from"):
+        Config(false_throttles_per_partner_year=0)
+
+
+def test_a_budget_from_the_environment(monkeypatch):
+    """The variable sets it; a threshold beside it is refused."""
+    monkeypatch.setenv("ZTMON_FALSE_THROTTLES_PER_PARTNER_YEAR", "1")
+    assert Config.from_env().thresholds_in_force == Thresholds(*thresholds(1.0))
+    monkeypatch.setenv("ANOMALY_THRESHOLD_ALERT", "20")
+    with pytest.raises(ztmon.ConfigError, match="both set"):
+        Config.from_env()

@@ -100,3 +100,28 @@ def test_the_record_of_a_signal_grows_slowly_once_learning_is_over():
         feed(engine, "acme", np.sort(np.concatenate([steady(at, at + HOUR, 120, hour), at + np.linspace(0, 60, 4 + hour)])))
     grown = engine.row("acme")["jobs"]["record"][0].astype(int) - before     # in eighths of an octave
     assert (grown <= 2 * 3).all()               # two calendar days were touched
+
+
+def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_morning():
+    """A hundred calls an hour by night and five thousand by day, on two routes; at eight in the evening both get another
+    name, for everybody. That the calls of old are to the old names makes nothing of the new ones stand out."""
+    engine = Engine(64, bytes(16))
+    partners = [f"partner-{i}" for i in range(4)]
+    highest = 0
+    for hour in range(4 * 24):
+        at = START + hour * HOUR
+        version = "second" if hour >= 2 * 24 + 20 else "first"
+        for i, partner in enumerate(partners):
+            times = steady(at, at + HOUR, 5000 if 8 <= hour % 24 < 20 else 100, 10 * hour + i)
+            orders = np.random.default_rng(hour).random(len(times)) < 0.6
+            events = np.zeros(len(times), EVENT)
+            events["partner"], events["name"] = engine.partner_key(partner), 1
+            events["timestamp"] = np.round(times * 1e9)
+            events["endpoint"] = np.where(orders, np.uint64(engine.endpoint_key(f"/{version}/orders", "GET")),
+                                          np.uint64(engine.endpoint_key(f"/{version}/customers", "GET")))
+            events["status"], events["count"], events["latency_ms"] = 200, 1, 20.0
+            levels = np.zeros(len(times), "u1")
+            engine.observe_batch(events, b"\x07default" + bytes([len(partner)]) + partner.encode(), levels)
+            if hour >= 3 * 24:
+                highest = max(highest, (levels & 7).max())
+    assert highest == 0

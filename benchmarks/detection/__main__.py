@@ -1,11 +1,13 @@
 """Writes docs/detection.md: what is found, how fast, and who was wrongly acted on, at the shipped configuration.
 
-    python benchmarks/detection [--plain FIRST:LAST] [--hard FIRST:LAST] [--peers N] [--out PAGE]
+    python benchmarks/detection [--plain FIRST:LAST] [--hard FIRST:LAST] [--peers N] [--budgets N] [--out PAGE]
 
-The seeds reported are not those that the numbers of the engine were tuned on (1 to 16, 101 to 116).
+The seeds reported are not those that the numbers of the engine were tuned on (1 to 16, 101 to 116, 301 to 316). Real
+series are looked for under ZTMON_TEST_DATA, by default shared/data beside the checkout.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -18,12 +20,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from detection import peers, verdicts  # noqa: E402
-from detection.page import write  # noqa: E402
+from detection import budgets, peers, plots, real, verdicts  # noqa: E402
+from detection.page import LEVELS, write  # noqa: E402
 from ztmon.simulate import KINDS, simulate  # noqa: E402
 
 PARTNERS, HOURS = 40, 144.0
 MEDIUM = 0.5
+TRAFFIC = Path(os.environ.get("ZTMON_TEST_DATA") or ROOT.parent / "shared" / "data") / "ms-cloud-monitoring"
 
 
 @dataclass
@@ -38,9 +41,9 @@ class Outcome:
     days: float
 
 
-def one(task: tuple[bool, int]) -> Outcome:
-    hard, seed = task
-    simulation = simulate(PARTNERS, HOURS, seed, strength=None if hard else MEDIUM, hard=hard)
+def one(task: tuple[bool, int, Path | None]) -> Outcome:
+    hard, seed, shapes = task
+    simulation = simulate(PARTNERS, HOURS, seed, strength=None if hard else MEDIUM, hard=hard, shapes=shapes)
     levels = verdicts.changes(simulation)
     throttles, aftermath = verdicts.wrong(simulation, levels, verdicts.THROTTLE)
     alerts, _ = verdicts.wrong(simulation, levels, verdicts.ALERT)
@@ -84,23 +87,32 @@ def seeds(text: str) -> range:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--plain", type=seeds, default=range(301, 317))
-    arguments.add_argument("--hard", type=seeds, default=range(301, 317))
+    arguments.add_argument("--plain", type=seeds, default=range(401, 417))
+    arguments.add_argument("--hard", type=seeds, default=range(401, 433))
     arguments.add_argument("--peers", type=int, default=2, help="on so many of these seeds")
+    arguments.add_argument("--budgets", type=int, default=16, help="on so many of the hard seeds")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "detection.md")
     chosen = arguments.parse_args()
     began = time.monotonic()
     sections = {}
-    for name, hard, numbers in (("plain", False, chosen.plain), ("hard", True, chosen.hard)):
+    for name, hard, numbers, shapes in (("plain", False, chosen.plain, None), ("hard", True, chosen.hard, None),
+                                        ("real shapes", True, chosen.hard[: len(chosen.hard) // 4], TRAFFIC)):
+        if shapes is not None and not shapes.is_dir():
+            print(f"no real series in {shapes}: set ZTMON_TEST_DATA; what they show is left out", file=sys.stderr)
+            continue
         with ProcessPoolExecutor(2) as pool:
-            outcomes = list(pool.map(one, [(hard, seed) for seed in numbers]))
+            outcomes = list(pool.map(one, [(hard, seed, shapes) for seed in numbers]))
         sections[name] = summary(outcomes)
         sections[name]["seeds"] = numbers
-        few = range(numbers.start, numbers.start + chosen.peers)
+        few = numbers[: chosen.peers if shapes is None else 0]
         sections[name]["peers_on"] = len(few)
-        sections[name]["peers"] = {peer_: best(peer_, hard, few) for peer_ in peers.PEERS} if chosen.peers else {}
+        sections[name]["peers"] = {peer_: best(peer_, hard, few) for peer_ in peers.PEERS} if few else {}
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    chosen.out.write_text(write(sections))
+    promises = budgets.kept(chosen.hard[: chosen.budgets], PARTNERS, HOURS) if chosen.budgets else []
+    series = list(real.judged(TRAFFIC)) if TRAFFIC.is_dir() else []
+    plots.draw(sections, promises, chosen.out.parent)
+    chosen.out.write_text(write(sections, promises, series))
+    print(f"wrote {chosen.out} after {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, object]:
@@ -109,8 +121,11 @@ def summary(outcomes: list[Outcome]) -> dict[str, object]:
         for found in outcome.found:
             kinds[found.attack.kind].append(found)
     every = [found for outcome in outcomes for found in outcome.found]
+    single = [found for found in every if found.attack.kind != "fleet"]
     return {
-        "all": numbers([found for found in every if found.attack.kind != "fleet"]),
+        "all": numbers(single),
+        "seconds": [found.seconds for found in single],
+        "strengths": [found.attack.strength for found in single],
         "kinds": {kind: numbers(kinds[kind]) for kind in KINDS if kinds[kind]},
         "days": sum(outcome.days for outcome in outcomes),
         "throttles": Counter(wrong.cause for outcome in outcomes for wrong in outcome.throttles),
@@ -121,9 +136,9 @@ def summary(outcomes: list[Outcome]) -> dict[str, object]:
 
 
 def numbers(found: list[verdicts.Found]) -> dict[str, float]:
-    """Shares found and median delays at alert and throttle."""
-    answer = {"n": len(found)}
-    for i, level in enumerate(("alert", "throttle")):
+    """Shares found and median delays at each level."""
+    answer: dict[str, float] = {"n": len(found)}
+    for i, level in enumerate(LEVELS):
         seconds = np.array([one_.seconds[i] for one_ in found])
         answer[f"{level}_share"] = float(np.isfinite(seconds).mean())
         answer[f"{level}_seconds"] = float(np.median(seconds))

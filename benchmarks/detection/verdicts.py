@@ -12,7 +12,7 @@ from ztmon.simulate.rhythm import DAY_NS, HOUR_NS, SECOND_NS
 CHUNK = 100_000
 AFTERMATH_NS = 30 * 60 * SECOND_NS      # rises so soon after an attack are counted apart
 COMING_DOWN_NS = 75 * 60 * SECOND_NS    # hours under an action so soon after it are not wrong
-ALERT, THROTTLE = 1, 2
+ALERT, THROTTLE, QUARANTINE, BLOCK = LEVELS = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Found:
-    """What became of one attack: seconds and the partner's events from its begin to a level, inf: never in its window."""
+    """What became of one attack: seconds and the partner's events from its begin to each of LEVELS, inf: never in its
+    window."""
 
     attack: Attack
-    seconds: tuple[float, float]
-    events: tuple[float, float]
+    seconds: tuple[float, ...]
+    events: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def changes(simulation: Simulation, **settings: object) -> list[list[Change]]:
 
 
 def found(simulation: Simulation, levels: list[list[Change]]) -> list[Found]:
-    """For each attack how soon it led to alert and to throttle."""
+    """For each attack how soon it led to each level."""
     calls = simulation.traffic.calls
     times = {}
     answers = []
@@ -76,7 +77,7 @@ def found(simulation: Simulation, levels: list[list[Change]]) -> list[Found]:
             times[attack.partner] = calls["timestamp"][calls["partner"] == attack.partner]
         own = times[attack.partner]
         seconds, events = [], []
-        for level in (ALERT, THROTTLE):
+        for level in LEVELS:
             at = reached(levels[attack.partner], level, attack.start, attack.end)
             seconds.append((at - attack.start) / SECOND_NS if at is not None else np.inf)
             events.append(float(np.searchsorted(own, at, "right") - np.searchsorted(own, attack.start))

@@ -53,9 +53,13 @@ cdef inline uint32_t endpoint_count(const Endpoint *e) noexcept nogil:
 cdef inline int endpoint_hours(const Endpoint *e) noexcept nogil:
     return e.mark >> 24
 
+cdef inline uint32_t endpoint_idle(const Endpoint *e, uint32_t hour) noexcept nogil:
+    """Clock hours from its last call to this one, modulo 256."""
+    return (hour - (e.count >> 24)) & 0xff
+
 cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept nogil:
     """Larger is worth more: hours, halved as in familiar_rank, how recent the last one is, calls."""
-    cdef uint32_t age = (hour - (e.count >> 24)) & 0xff
+    cdef uint32_t age = endpoint_idle(e, hour)
     return (<uint64_t>(e.mark >> 24 >> (age // FAMILIAR_FADE)) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
 
 cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour) noexcept nogil:

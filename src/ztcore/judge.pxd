@@ -177,7 +177,8 @@ cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int6
         if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events):
             return
         slot = row.focus
-    p = mix_usual(row.endpoints, row.rest, slot, row.learned * <float>(3600e9 / <double>(now - row.first_seen + 1)))
+    p = mix_usual(row.endpoints, row.rest, slot, row.learned * <float>(3600e9 / <double>(now - row.first_seen + 1)),
+                  row.last_hour)
     k = f4_all(row.mix.recent[slot])
     n = f4_all(row.mix.total)
     raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))

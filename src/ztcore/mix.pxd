@@ -7,7 +7,7 @@
 from libc.math cimport exp2f
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from ztcore.endpoints cimport ENDPOINTS, Endpoint, endpoint_count, endpoint_hours
+from ztcore.endpoints cimport ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.fixed cimport random_mix
 
@@ -16,6 +16,7 @@ cdef enum:
     MIX_FULL = 255
     MIX_LEAST = 6               # calls before one endpoint stands out
     MIX_HOURS = 12              # distinct hours of an endpoint whose share is known
+    MIX_GONE = 10               # hours without a call, after which an endpoint's calls of old are no part of the whole
 
 cdef extern from *:
     """
@@ -71,16 +72,18 @@ cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, u
     above = <float>m.recent[slot] * all_ - usual
     return above > 0.0 and above * above > <float>2.0 * usual * all_
 
-cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour) noexcept nogil:
-    """An endpoint's share of all calls; or of those in the hours in which it is called (the partner makes `an_hour`),
-    if that is more: jobs have their hours, and what is new has been there for few."""
+cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour, uint32_t hour) noexcept nogil:
+    """An endpoint's share of all calls, without those that went to endpoints now gone (renamed routes took their place);
+    or of those in the hours in which it is called (the partner makes `an_hour`), if that is more: jobs have their hours,
+    and what is new has been there for few."""
     cdef uint64_t calls = rest
     cdef float own = endpoint_count(&slots[slot]) + 1, share, hours = endpoint_hours(&slots[slot])
     cdef int i
     if hours < FAMILIAR_HOURS:
         return MIX_NEW
     for i in range(ENDPOINTS):
-        calls += endpoint_count(&slots[i])
+        if endpoint_idle(&slots[i], hour) <= MIX_GONE:
+            calls += endpoint_count(&slots[i])
     share = own / <float>(calls + 10)
     if hours * an_hour * share < own:
         share = own / (hours * an_hour) if own < <float>0.9 * hours * an_hour else <float>0.9

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ztcore.levels import Action
+from ztmon.budget import LEAST, MOST, thresholds
 from ztmon.errors import ConfigError, InputError
 
 LEVELS = tuple(level.name.lower() for level in Action)
@@ -41,6 +42,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kill_switch": _SWITCH,
     "learning_hours": _number(0.0, 24 * 366.0),
     "learning_events": _whole(0, 1_000_000_000),
+    "false_throttles_per_partner_year": _or_none(_number(LEAST, MOST)),
     "max_requests_per_minute": _or_none(_number(1.0, 1e9)),
     "max_error_rate": _or_none(_number(1e-6, 1.0)),
     "max_response_time_ms": _or_none(_number(0.001, 1e9)),
@@ -101,6 +103,10 @@ class Config:
     thresholds: Thresholds = Thresholds()
     """Scores at which alert, throttle, quarantine and block begin."""
 
+    false_throttles_per_partner_year: float | None = None
+    """How often a year a good partner may be wrongly throttled, or worse: sets the thresholds. None: as in `thresholds`,
+    which is 2.5 on hard streams."""
+
     max_requests_per_minute: float | None = None
     """Absolute ceiling, per partner; above it: throttle."""
 
@@ -156,15 +162,24 @@ class Config:
             if not good(value):
                 shown = "(hidden)" if name == "hash_key" else repr(value)
                 raise ConfigError(f"{name} is {shown}; allowed is {allowed}")
+        if self.false_throttles_per_partner_year is not None and self.thresholds != Thresholds():
+            raise ConfigError("false_throttles_per_partner_year and thresholds are both set; the first sets the second, "
+                              "leave one of them out")
         if self.signals:
             put(self, "signals", _signals(self.signals))
+
+    @property
+    def thresholds_in_force(self) -> Thresholds:
+        """`thresholds`, or those that keep to false_throttles_per_partner_year where that is set."""
+        a_year = self.false_throttles_per_partner_year
+        return self.thresholds if a_year is None else Thresholds(*thresholds(a_year))
 
     def engine_settings(self) -> dict[str, Any]:
         """The settings that the engine takes, by its names."""
         own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "signals",
-               "clock"}
+               "clock", "false_throttles_per_partner_year"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
-        return settings | {f"threshold_{f.name}": getattr(self.thresholds, f.name) for f in fields(Thresholds)}
+        return settings | {f"threshold_{f.name}": getattr(self.thresholds_in_force, f.name) for f in fields(Thresholds)}
 
     @classmethod
     def from_env(cls) -> Self:

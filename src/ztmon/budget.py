@@ -1,0 +1,43 @@
+"""False throttles in words people use: a number a year, and the thresholds that keep to it."""
+
+from itertools import pairwise
+from math import exp, log
+
+MEASURED = (
+    (3.2, 61.0), (2.6, 66.0), (2.35, 71.0), (1.65, 81.0), (0.71, 89.0), (0.59, 96.0), (0.12, 99.0),
+)
+"""(wrongful throttles of a good partner a year, score at which throttle begins), on hard simulated streams at the seeds
+that the engine's numbers were tuned on; docs/detection.md holds them against seeds that nothing was tuned on."""
+LEAST, MOST = MEASURED[-1][0], MEASURED[0][0]
+STRONG = (81.0, 96.0)
+"""Where quarantine and block begin, unless throttle comes near."""
+
+
+def throttle_score(a_year: float) -> float:
+    """The score at which throttle begins, so that a partner is wrongly throttled so often a year. Between what was
+    measured it is interpolated over the logarithm; beyond it, the end."""
+    if a_year >= MOST:
+        return MEASURED[0][1]
+    for (many, low), (few, high) in pairwise(MEASURED):
+        if a_year >= few:
+            return low + (high - low) * (log(many) - log(a_year)) / (log(many) - log(few))
+    return MEASURED[-1][1]
+
+
+def false_throttles(score: float) -> float:
+    """The other way round: wrongful throttles a year where throttle begins at a score."""
+    if score <= MEASURED[0][1]:
+        return MOST
+    for (many, low), (few, high) in pairwise(MEASURED):
+        if score <= high:
+            return exp(log(many) + (log(few) - log(many)) * (score - low) / (high - low))
+    return LEAST
+
+
+def thresholds(a_year: float) -> tuple[float, float, float, float]:
+    """Scores of alert, throttle, quarantine and block for so many wrongful throttles a year. Alert stays where it is;
+    quarantine and block stay above throttle."""
+    throttle = throttle_score(a_year)
+    room = 100.0 - throttle
+    return (min(31.0, throttle - 1.0), throttle, max(STRONG[0], throttle + room / 3.0),
+            max(STRONG[1], throttle + room * 2.0 / 3.0))
