@@ -78,8 +78,9 @@ cdef inline uint32_t signal_new_source_and_endpoint(const Sight *s) noexcept nog
 
 cdef inline uint32_t signal_destructive(const Row *row, const Event *e) noexcept nogil:
     """A method that changes something, used neither in three hours nor three times."""
-    return <uint32_t>(e.method > METHOD_POST and not (row.hour_methods >> e.method) & 1 and row.methods.familiar[e.method].hours < FAMILIAR_HOURS and
-                      row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
+    if zt_likely(e.method <= METHOD_POST or (row.hour_methods >> e.method) & 1):
+        return 0
+    return <uint32_t>(row.methods.familiar[e.method].hours < FAMILIAR_HOURS and row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
 
 cdef inline uint32_t signal_error_on_new(const Event *e) noexcept nogil:
     return <uint32_t>(400 <= e.status < 500) << ERRORS_ON_NEW_ENDPOINTS
