@@ -36,6 +36,16 @@ def changes(engine):
             for t in engine.transitions() if not t["anomaly"]]
 
 
+def test_an_anomaly_has_only_its_own_reasons():
+    """Places for reasons that it does not use are empty, whatever the memory held before."""
+    engine = Engine(64, bytes(16), learning_hours=0.0)
+    for i in range(600):
+        engine.observe("acme", "/e", status=200 if i < 400 else 401, timestamp=START + i * 30.0)
+    found = [entry for entry in engine.transitions() if entry["anomaly"]]
+    assert any(entry["whys"] < len(entry["why"]) for entry in found)
+    assert all(not any(entry["why"][entry["whys"]:].tobytes()) for entry in found)
+
+
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_rises_at_once(level):
     """A level is reached with the event that brings the score to its threshold, from wherever it was."""

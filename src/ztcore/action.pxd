@@ -13,7 +13,7 @@ from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, Row, WHYS
 from ztcore.table cimport Table, active_set, row_index
 from ztcore.tails cimport TAIL_KINDS
 from ztcore.throttle cimport throttle_interval
-from ztcore.verdict cimport HITS, Verdict
+from ztcore.verdict cimport HITS, Verdict, Why
 from ztcore.times cimport SECOND_NS
 
 cdef extern from "action.h" nogil:
@@ -108,7 +108,7 @@ cdef inline void action_journal(const Table *t, const Row *row, int before, int 
     entry.enforced = enforced(&t.header.policy, row.decision)
     if anomaly != NULL:
         entry.whys = <uint8_t>anomaly.n
-        memcpy(entry.why, anomaly.why, sizeof(anomaly.why))
+        memcpy(entry.why, anomaly.why, <size_t>anomaly.n * sizeof(Why))     # the others hold whatever the stack did
     else:
         entry.whys = row.whys
         memcpy(entry.why, row.why, sizeof(row.why))

@@ -4,7 +4,6 @@
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.unicode cimport PyUnicode_Check
-from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from ztcore.atomic cimport zt_likely
@@ -41,7 +40,7 @@ cdef inline float float_of(object value, str name) except? -1.0:
         x = integer_of(value, name)
     else:
         x = other_float(value, name)
-    return <float>x if -3e38 < x < 3e38 else <float>NAN
+    return <float>x             # beyond a float: inf
 
 cdef inline double other_float(object value, str name) except? -1.0:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):

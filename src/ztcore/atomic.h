@@ -68,6 +68,17 @@ static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&
 #error "ztmon needs GCC, Clang or MSVC"
 #endif
 
+/* Which of eight words are `value`, a bit each. All are compared: an exit at the one that is it would be guessed wrong
+ * by the processor every time. */
+static inline unsigned words_equal(const uint64_t *words, uint64_t value)
+{
+    unsigned a = (unsigned)(word_peek(words) == value) | (unsigned)(word_peek(words + 1) == value) << 1;
+    unsigned b = (unsigned)(word_peek(words + 2) == value) << 2 | (unsigned)(word_peek(words + 3) == value) << 3;
+    unsigned c = (unsigned)(word_peek(words + 4) == value) << 4 | (unsigned)(word_peek(words + 5) == value) << 5;
+    unsigned d = (unsigned)(word_peek(words + 6) == value) << 6 | (unsigned)(word_peek(words + 7) == value) << 7;
+    return (a | b) | (c | d);
+}
+
 #include <time.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>

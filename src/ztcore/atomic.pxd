@@ -7,6 +7,7 @@ cdef extern from "atomic.h" nogil:
     void byte_poke(uint8_t *byte, uint8_t value) noexcept
     int64_t time_peek(const int64_t *time) noexcept
     void time_poke(int64_t *time, int64_t value) noexcept
+    unsigned int words_equal(const uint64_t *words, uint64_t value) noexcept
     void word_store(uint64_t *word, uint64_t value) noexcept
     bint word_swap(uint64_t *word, uint64_t *expected, uint64_t wanted) noexcept
     uint64_t word_add(uint64_t *word, uint64_t n) noexcept

@@ -10,6 +10,7 @@ cdef class Core(Memory):
     cdef Identity identity
     cdef unsigned char crowded[256] # by the partner's key: more than 0 where somebody else was at work on its row lately
     cdef CachedPartner *partner(self, object partner, object app) except NULL
+    cdef CachedPartner *partner_new(self, CachedPartner *two, object partner, object app) except NULL
     cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1
     cdef CachedApp *app_of(self, object app) except NULL
     cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key)

@@ -123,16 +123,19 @@ cdef class Core(Memory):
         return alive
 
     @cython.final
-    cdef CachedPartner *partner(self, object partner, object app) except NULL:
-        """The key of a pair of names and where its row was; looked up by identity first. Of a subclass
-        of str a plain copy is remembered: the object itself could refer back to this one."""
+    cdef inline CachedPartner *partner(self, object partner, object app) except NULL:
+        """The key of a pair of names and where its row was; looked up by identity first."""
         cdef CachedPartner *two = identity_partners(&self.identity, <PyObject *>partner, <PyObject *>app)
         cdef CachedPartner *found = identity_partner(two, <PyObject *>partner, <PyObject *>app)
+        return found if zt_likely(found != NULL) else self.partner_new(two, partner, app)
+
+    @cython.final
+    cdef CachedPartner *partner_new(self, CachedPartner *two, object partner, object app) except NULL:
+        """The same by the names themselves, which are remembered. Of a subclass of str a plain copy is: the object
+        itself could refer back to this one."""
         cdef CachedPartner new
         cdef CachedApp *at
         cdef Text text
-        if zt_likely(found != NULL):
-            return found
         self.partner_of(partner, app, &at, &text, &new.key)
         new.row = table_find(&self.table, new.key) if new.key else NULL
         plain_partner = PyUnicode_FromObject(partner)
@@ -143,7 +146,7 @@ cdef class Core(Memory):
         return two
 
     @cython.final
-    cdef bint place(self, Event *e, object endpoint, object method) except -1:
+    cdef inline bint place(self, Event *e, object endpoint, object method) except -1:
         """Method, endpoint, object id and patterns; True where the path is new to the cache."""
         cdef CachedEndpoint *two = identity_endpoints(&self.identity, <PyObject *>endpoint, <PyObject *>method)
         cdef CachedEndpoint *found = identity_endpoint(two, <PyObject *>endpoint, <PyObject *>method)

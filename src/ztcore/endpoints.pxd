@@ -8,6 +8,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from ztcore.atomic cimport zt_unlikely
 from ztcore.familiar cimport FAMILIAR_FADE
 from ztcore.lanes cimport group_find
 from ztcore.moments cimport SlotMoments, slot_merge
@@ -84,7 +85,7 @@ cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoin
 
 cdef inline void endpoint_see(Endpoint *e, uint32_t hour) noexcept nogil:
     """Make it more familiar: one more clock hour, if it is one."""
-    if e.count >> 24 != (hour & 0xff) or e.mark >> 24 == 0:
+    if zt_unlikely(e.count >> 24 != (hour & 0xff) or e.mark >> 24 == 0):
         e.count = (e.count & 0xffffff) | ((hour & 0xff) << 24)
         if e.mark >> 24 < ENDPOINT_HOURS_MOST:
             e.mark += 1 << 24
@@ -96,7 +97,7 @@ cdef inline void endpoints_halve(Endpoint *slots, uint32_t *rest) noexcept nogil
     rest[0] >>= 1
 
 cdef inline void endpoints_count(Endpoint *slots, uint32_t *rest, int slot, uint32_t calls) noexcept nogil:
-    while endpoint_count(&slots[slot]) + calls >= 1 << 24:
+    while zt_unlikely(endpoint_count(&slots[slot]) + calls >= 1 << 24):
         endpoints_halve(slots, rest)
     slots[slot].count += calls
 

@@ -54,11 +54,8 @@ cdef inline CachedPartner *identity_partners(Identity *c, PyObject *partner, PyO
 
 cdef inline CachedPartner *identity_partner(CachedPartner *two, PyObject *partner, PyObject *app) noexcept:
     """Which of the two is the pair's, NULL: none."""
-    if zt_likely(two.partner == partner and two.app == app):
-        return two
-    if two[1].partner == partner and two[1].app == app:
-        return &two[1]
-    return NULL
+    two += (two.partner != partner) | (two.app != app)      # no branch: which way it is, no processor can guess
+    return two if zt_likely(two.partner == partner and two.app == app) else NULL
 
 cdef inline CachedEndpoint *identity_endpoints(Identity *c, PyObject *text, PyObject *method) noexcept:
     """The two places where the endpoint may stand."""
@@ -66,11 +63,8 @@ cdef inline CachedEndpoint *identity_endpoints(Identity *c, PyObject *text, PyOb
 
 cdef inline CachedEndpoint *identity_endpoint(CachedEndpoint *two, PyObject *text, PyObject *method) noexcept:
     """Which of the two is the endpoint's, NULL: none."""
-    if zt_likely(two.text == text and two.method == method):
-        return two
-    if two[1].text == text and two[1].method == method:
-        return &two[1]
-    return NULL
+    two += (two.text != text) | (two.method != method)
+    return two if zt_likely(two.text == text and two.method == method) else NULL
 
 cdef inline void identity_keep_partner(CachedPartner *two, const CachedPartner *new) noexcept:
     """Take the first place of the two; who stood there moves on."""

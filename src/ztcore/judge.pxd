@@ -128,44 +128,42 @@ cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t 
             return common
     return p
 
-cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
-    cdef uint32_t left = (hits | row.hot) & ((1 << HITS) - 1), seconds = seconds_of(now)
-    cdef f4 n = f4_load(row.trials), k, trials, raw
-    cdef float p, m, most
-    cdef int s
-    while left:
-        s = zt_ctz(left)
-        left &= left - 1
-        p = row.counts[s][3]
-        k = f4_load(row.counts[s])
-        if s == AUTH_FAILURES:      # a token expires, and some calls are on their way
-            k = f4_max(f4_sub(k, f4_mul(w, f4_all(REFUSALS))), f4_all(0.0))
-        trials = n
-        m = 0.0
-        if s == ERRORS_ON_NEW_ENDPOINTS:
-            trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
-            p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.1
-            p = p if p < 0.5 else 0.5
-            m = 50.0
-        elif s == NEW_SOURCE_AND_ENDPOINT:      # of whose addresses are always new, a new endpoint brings nothing else
-            trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
-            p = 3.0 * row.counts[NEW_SOURCES][3] + 0.02
-            p = p if p < 0.9 else 0.9
-            m = 20.0
+cdef inline void judge_share(Verdict *v, Header *header, Row *row, int s, bint hit, f4 w, int64_t now) noexcept nogil:
+    """One signal that is a share."""
+    cdef f4 k = f4_load(row.counts[s]), trials = f4_load(row.trials), raw
+    cdef float p = row.counts[s][3], m = 0.0, most
+    if s == AUTH_FAILURES:      # a token expires, and some calls are on their way
+        k = f4_max(f4_sub(k, f4_mul(w, f4_all(REFUSALS))), f4_all(0.0))
+    if s == ERRORS_ON_NEW_ENDPOINTS:
+        trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
+        p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.1
+        p = p if p < 0.5 else 0.5
+        m = 50.0
+    elif s == NEW_SOURCE_AND_ENDPOINT:      # of whose addresses are always new, a new endpoint brings nothing else
+        trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
+        p = 3.0 * row.counts[NEW_SOURCES][3] + 0.02
+        p = p if p < 0.9 else 0.9
+        m = 20.0
+    if share_excess(k, trials, w, p) == 0:
+        return
+    if m == 0.0:
+        p = judge_usual(header, row, s, w, now)
+        m = share_worth(&row.shares, s, p, fleet_spread(&header.fleet, s))
         if share_excess(k, trials, w, p) == 0:
-            continue
-        if m == 0.0:
-            p = judge_usual(header, row, s, w, now)
-            m = share_worth(&row.shares, s, p, fleet_spread(&header.fleet, s))
-            if share_excess(k, trials, w, p) == 0:
-                continue
-        raw = share_evidence(k, trials, w, p, m, share_worth_long(s, m))
-        most = tail_most(&row.tails, s)
-        if f1_max3(raw) > most:
-            m = row.counts[s][3]
-            saturate(row.counts[s], raw, most)
-            row.counts[s][3] = m
-        judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(f4_load(row.counts[s]), w), f4_div(trials, w), p, (hits >> s) & 1, 0.0, seconds)
+            return
+    raw = share_evidence(k, trials, w, p, m, share_worth_long(s, m))
+    most = tail_most(&row.tails, s)
+    if f1_max3(raw) > most:
+        m = row.counts[s][3]
+        saturate(row.counts[s], raw, most)
+        row.counts[s][3] = m
+    judge_take(v, row, s, raw, judge_tempered(row, s, raw, most), f4_div(f4_load(row.counts[s]), w), f4_div(trials, w), p, hit, 0.0, seconds_of(now))
+
+cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hits, f4 w, int64_t now) noexcept nogil:
+    cdef uint32_t left = (hits | row.hot) & ((1 << HITS) - 1)
+    while zt_unlikely(left != 0):
+        judge_share(v, header, row, zt_ctz(left), (hits >> zt_ctz(left)) & 1, w, now)
+        left &= left - 1
 
 cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int64_t now) noexcept nogil:
     """Whether one endpoint has far more of the latest calls than of all: this call's (unless a deployment brought it), or
@@ -199,11 +197,11 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     if zt_unlikely(not row.flags & ROW_RATED):
         return
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
-    if f4_any_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w))):
+    if zt_unlikely(f4_any_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w)))):
         judge_calls(v, row, f4_div(seen, w), f4_div(expected, w), now)
-    if response > row.response_mean or (row.hot >> BYTES_OUT) & 1:
-        expected = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
-        if f4_above(f4_load(row.bytes_out), f4_mul(f4_all(row.response_mean), f4_add(expected, f4_mul(w, f4_all(0.49))))):
+    expected = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
+    if zt_unlikely(f4_above(f4_load(row.bytes_out), f4_mul(f4_all(row.response_mean), f4_add(expected, f4_mul(w, f4_all(0.49)))))):
+        if response > row.response_mean or (row.hot >> BYTES_OUT) & 1:
             judge_bytes(v, row, response, w, now)
 
 cdef inline f4 judge_phi(const Row *row) noexcept nogil:

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from ztcore.atomic cimport zt_unlikely
 from ztcore.quantile cimport quantile_add, quantile_merge
 from ztcore.times cimport MINUTE_NS
 
@@ -30,11 +31,11 @@ cdef inline void minutes_turn(Minutes *m, uint32_t minute, bint learn) noexcept 
 
 cdef inline void minutes_add(Minutes *m, int64_t now, uint32_t count, bint error, float latency_ms,
                              bint learn) noexcept nogil:
-    cdef uint32_t minute = <uint32_t>(now // MINUTE_NS)
-    if minute > m.minute:
-        minutes_turn(m, minute, learn)
+    if zt_unlikely(now >= (<int64_t>m.minute + 1) * MINUTE_NS):
+        minutes_turn(m, <uint32_t>(now // MINUTE_NS), learn)
     m.requests[0] += count
-    m.errors[0] += count if error else 0
+    if zt_unlikely(error):
+        m.errors[0] += count
     m.latency[0] += latency_ms * count
 
 cdef inline float minutes_share(const Minutes *m, int64_t now) noexcept nogil:

@@ -4,9 +4,10 @@
 #
 # A count is one byte. Where one is full all are halved, so that of many calls the latest few hundred are looked at.
 
-from libc.math cimport exp2f
+from libc.math cimport exp2f, fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from ztcore.atomic cimport zt_likely
 from ztcore.endpoints cimport ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.fixed cimport random_mix
@@ -65,12 +66,12 @@ cdef inline void mix_fade(Mix *m, float seconds, uint64_t seed) noexcept nogil:
 cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, uint64_t calls) noexcept nogil:
     """A bound without a logarithm or a division: whether an endpoint's share can be two nats above its share of all
     `calls`. With u the usual of them, (k - u)^2 > 2 u, both sides times the square of `calls`."""
-    cdef float all_ = <float><int64_t>calls, usual, above
-    if m.recent[slot] < MIX_LEAST or FAMILIAR_HOURS <= endpoint_hours(&slots[slot]) < MIX_HOURS:
+    cdef float all_ = <float><int64_t>calls
+    cdef float usual = <float>m.total * <float><int32_t>endpoint_count(&slots[slot]), above = <float>m.recent[slot] * all_ - usual
+    # | above | above: half of all calls are, which no processor can guess
+    if zt_likely(above * fabsf(above) <= <float>2.0 * usual * all_):
         return False
-    usual = <float>m.total * <float><int32_t>endpoint_count(&slots[slot])
-    above = <float>m.recent[slot] * all_ - usual
-    return above > 0.0 and above * above > <float>2.0 * usual * all_
+    return m.recent[slot] >= MIX_LEAST and not FAMILIAR_HOURS <= endpoint_hours(&slots[slot]) < MIX_HOURS
 
 cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour, uint32_t hour) noexcept nogil:
     """An endpoint's share of all calls, without those that went to endpoints now gone (renamed routes took their place);

@@ -1,8 +1,9 @@
 # The signals that are shares: one function a signal says whether this event is a hit. The numbers
 # are those of verdict.Signal.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+from ztcore.atomic cimport zt_likely, zt_unlikely
 from ztcore.endpoints cimport endpoint_count, endpoint_hours, endpoints_find
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_POST, Event
 from ztcore.familiar cimport FAMILIAR_HOURS
@@ -53,16 +54,18 @@ cdef inline uint32_t signal_beyond(const Row *row, const Event *e, const Sight *
     an endpoint that is new to the partner, only the request counts."""
     cdef const SlotMoments *slot = &row.endpoints[s.endpoint if s.endpoint >= 0 else 0].moments
     cdef uint32_t bits = <uint32_t>moments_beyond(&row.moments, row.within, slot, s.endpoint_count, s.values)
+    if zt_likely(bits == 0):
+        return 0
     if e.status >= 400 or s.endpoint_count < SIZED_CALLS:
         bits &= 2
     return ((bits & 1) << SLOW_RESPONSES) | (((bits >> 1) & 1) << LARGE_REQUESTS) | (((bits >> 2) & 1) << LARGE_RESPONSES)
 
-cdef inline uint32_t signal_new_source(const Event *e, const Sight *s) noexcept nogil:
-    return <uint32_t>(e.source != 0 and s.source < 0) << NEW_SOURCES
+cdef inline uint32_t signal_new_source(const Sight *s) noexcept nogil:
+    return <uint32_t>(s.source < 0) << NEW_SOURCES
 
 cdef inline uint32_t signal_object_ids(Row *row, const Event *e) noexcept nogil:
     """In sequence, and new."""
-    if e.object_id == 0:
+    if zt_likely(e.object_id == 0):
         return 0
     return (<uint32_t>object_follows(&row.objects, e.object_id) << SEQUENTIAL_IDS) | (
         <uint32_t>object_is_new(&row.objects, e.object_id) << NEW_IDS)
@@ -70,20 +73,22 @@ cdef inline uint32_t signal_object_ids(Row *row, const Event *e) noexcept nogil:
 cdef inline uint32_t signal_suspicious(const Event *e) noexcept nogil:
     return <uint32_t>((e.flags & EVENT_SUSPICIOUS) != 0) << SUSPICIOUS_PATTERNS
 
-cdef inline uint32_t signal_new_source_and_endpoint(const Event *e, const Sight *s) noexcept nogil:
-    return <uint32_t>(e.source != 0 and s.source_hours < FAMILIAR_HOURS and
-                      s.endpoint_hours < FAMILIAR_HOURS and not s.released) << NEW_SOURCE_AND_ENDPOINT
+cdef inline uint32_t signal_new_source_and_endpoint(const Sight *s) noexcept nogil:
+    return <uint32_t>(s.source_hours < FAMILIAR_HOURS and s.endpoint_hours < FAMILIAR_HOURS and not s.released) << NEW_SOURCE_AND_ENDPOINT
 
 cdef inline uint32_t signal_destructive(const Row *row, const Event *e) noexcept nogil:
     """A method that changes something, used neither in three hours nor three times."""
-    return <uint32_t>(e.method > METHOD_POST and not (row.hour_methods >> e.method) & 1 and row.methods.familiar[e.method].hours < FAMILIAR_HOURS and
-                      row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
+    if zt_likely(e.method <= METHOD_POST or (row.hour_methods >> e.method) & 1):
+        return 0
+    return <uint32_t>(row.methods.familiar[e.method].hours < FAMILIAR_HOURS and row.methods.count[e.method] < 3) << DESTRUCTIVE_METHOD
 
 cdef inline uint32_t signal_error_on_new(const Event *e) noexcept nogil:
     return <uint32_t>(400 <= e.status < 500) << ERRORS_ON_NEW_ENDPOINTS
 
 cdef inline uint32_t signal_unusual_hour(const Row *row, const Sight *s) noexcept nogil:
-    return <uint32_t>(row.last_hour != <uint16_t>s.hour) and hours_unusual(&row.hours, s.hour, s.now - row.first_seen) << UNUSUAL_HOUR
+    if zt_likely(row.last_hour == <uint16_t>s.hour):
+        return 0
+    return <uint32_t>hours_unusual(&row.hours, s.hour, s.now - row.first_seen) << UNUSUAL_HOUR
 
 cdef inline void sight(Sight *s, Fleet *fleet, const Row *row, const Event *e, int64_t now) noexcept nogil:
     s.values = moments_values(e.latency_ms, e.request_bytes, e.response_bytes)
@@ -92,21 +97,27 @@ cdef inline void sight(Sight *s, Fleet *fleet, const Row *row, const Event *e, i
     s.source = sources_find(&row.sources, e.source) if e.source else -1
     s.now = now
     s.discovering = not row.flags & ROW_SETTLED
-    s.endpoint_count = endpoint_count(&row.endpoints[s.endpoint]) if s.endpoint >= 0 else 0.0
-    s.endpoint_hours = endpoint_hours(&row.endpoints[s.endpoint]) if s.endpoint >= 0 else 0
-    s.released = s.endpoint_hours < FAMILIAR_HOURS and release_see(&fleet.releases, e.endpoint, e.partner, s.hour, e.status < 400)
-    s.source_hours = row.sources.source[s.source].familiar.hours if s.source >= 0 else 0
+    s.endpoint_count = 0.0
+    s.endpoint_hours = s.source_hours = 0
+    if zt_likely(s.endpoint >= 0):
+        s.endpoint_count = <int32_t>endpoint_count(&row.endpoints[s.endpoint])
+        s.endpoint_hours = endpoint_hours(&row.endpoints[s.endpoint])
+    if s.source >= 0:
+        s.source_hours = row.sources.source[s.source].familiar.hours
+    s.released = zt_unlikely(s.endpoint_hours < FAMILIAR_HOURS) and release_see(
+        &fleet.releases, e.endpoint, e.partner, s.hour, e.status < 400)
 
 cdef inline uint32_t signals_hit(Row *row, const Event *e, const Sight *s) noexcept nogil:
     """One bit a signal that this event hits; bit UNFAMILIAR where the endpoint is unfamiliar."""
-    cdef uint32_t hits = (signal_auth_failure(e) | signal_server_error(e) | signal_beyond(row, e, s) |
-                          signal_object_ids(row, e) | signal_suspicious(e))
+    cdef uint32_t hits = signal_beyond(row, e, s) | signal_object_ids(row, e) | signal_suspicious(e)
     cdef bint unfamiliar = not s.discovering and s.endpoint_hours < FAMILIAR_HOURS and not s.released
-    hits |= signal_client_error(e, unfamiliar)
-    if s.discovering:
+    if zt_unlikely(e.status >= 400):
+        hits |= signal_auth_failure(e) | signal_server_error(e) | signal_client_error(e, unfamiliar)
+    if zt_unlikely(s.discovering):
         return hits & ~(<uint32_t>1 << NEW_IDS)
-    hits |= (signal_new_endpoint(s) | signal_new_source(e, s) | signal_new_source_and_endpoint(e, s) |
-             signal_destructive(row, e) | signal_unusual_hour(row, s))
-    if unfamiliar:
+    hits |= signal_new_endpoint(s) | signal_destructive(row, e) | signal_unusual_hour(row, s)
+    if e.source:
+        hits |= signal_new_source(s) | signal_new_source_and_endpoint(s)
+    if zt_unlikely(unfamiliar):
         hits |= (<uint32_t>1 << UNFAMILIAR) | signal_error_on_new(e)
     return hits

@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport time_peek, time_poke, word_peek, word_swap
+from ztcore.atomic cimport time_peek, time_poke, word_peek, word_swap, words_equal, zt_ctz
 from ztcore.custom cimport Custom
 from ztcore.fleet cimport Fleet
 from ztcore.journal cimport Journal
@@ -117,12 +117,8 @@ cdef inline uint64_t table_other(const Table *t, uint64_t key) noexcept nogil:
     return (<uint64_t><uint32_t>key * t.header.buckets) >> 32
 
 cdef inline Row *table_look(const Table *t, uint64_t bucket, uint64_t key) noexcept nogil:
-    cdef const uint64_t *keys = t.keys + bucket * WAYS
-    cdef int i
-    for i in range(WAYS):
-        if word_peek(&keys[i]) == key:
-            return t.rows + bucket * WAYS + i
-    return NULL
+    cdef unsigned int found = words_equal(t.keys + bucket * WAYS, key)
+    return t.rows + bucket * WAYS + zt_ctz(found) if found else NULL
 
 cdef inline Row *table_find(const Table *t, uint64_t key) noexcept nogil:
     """The partner's row, NULL where it has none."""
