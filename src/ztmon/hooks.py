@@ -87,6 +87,7 @@ class Change:
     enforced: bool
     anomaly: bool
     retry_after: float
+    key: int = 0
 
 
 class Dispatcher:
@@ -95,6 +96,7 @@ class Dispatcher:
     def __init__(self, drain: Callable[[], list[Change]]) -> None:
         self.drain = drain
         self.callbacks: dict[str, list[Callable[[Any], object]]] = {}
+        self.listeners: list[Callable[[list[Change]], object]] = []
         self.failed = 0
         self._logged = 0.0
         self._turn = threading.Lock()
@@ -108,9 +110,15 @@ class Dispatcher:
         self.callbacks.setdefault(kind, []).append(callback)
         self.start()
 
+    def listen(self, listener: Callable[[list[Change]], object]) -> None:
+        """Hand every batch of changes to a part of the monitor as well, before the callbacks."""
+        self.listeners.append(listener)
+        self.start()
+
     def start(self) -> None:
         """Start the thread where there are callbacks and none runs (after a fork there is none)."""
-        if self.callbacks and (self._thread is None or not self._thread.is_alive()) and not self._stop.is_set():
+        wanted = (self.callbacks or self.listeners) and not self._stop.is_set()
+        if wanted and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._run, name="ztmon-hooks", daemon=True)
             self._thread.start()
 
@@ -129,10 +137,15 @@ class Dispatcher:
         """Call the callbacks for everything that is in the journal. Returns when all have run."""
         with self._turn:
             try:
-                changes = self.drain() if self.callbacks else []
+                changes = self.drain() if self.callbacks or self.listeners else []
             except Exception:
                 self._failed("the journal")
                 return
+            for listener in self.listeners if changes else ():
+                try:
+                    listener(changes)
+                except Exception:
+                    self._failed("what is to be remembered")
             for change in changes:
                 self._tell(change)
 

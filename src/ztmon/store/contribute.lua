@@ -1,0 +1,80 @@
+-- One host's contribution to a partner: stored, put into the sum in place of its last one, and the others' sum handed back.
+--
+-- KEYS[1]  a hash: sum | h:HOST of each host | row | row_at
+-- ARGV     host, contribution, seconds after which the key expires, 8 digits of SHA-1 over key, host and contribution
+--
+-- Returns msgpack [at, the others' total, this host's total, row_at, the others' parts] behind 8 digits of its SHA-1.
+--
+-- A contribution is msgpack [format, boot, seq, born, events, at, parts]: boot and seq order the writes of one process; born
+-- says which row `events` counts, a later one being another row; at: microseconds; parts: (number, lane, lane, lane) of each sum that is not 0, decayed
+-- to `at`. What is stored of it is [.., total]: the calls this host counted, over all its rows. The sum is [format, at,
+-- total, parts]. A contribution is absolute: written twice, or after one that was lost, the sum comes out the same.
+
+local FORMAT = 1
+local HALVES = {60000000, 600000000, 5400000000}
+
+local function decays(since)
+    if since <= 0 then return {1, 1, 1} end
+    return {0.5 ^ (since / HALVES[1]), 0.5 ^ (since / HALVES[2]), 0.5 ^ (since / HALVES[3])}
+end
+
+local function add(sums, parts, at, now, sign)
+    local decay = decays(now - at)
+    for i = 1, #parts, 4 do
+        local sum = sums[parts[i]]
+        if not sum then
+            sum = {0, 0, 0}
+            sums[parts[i]] = sum
+        end
+        for lane = 1, 3 do sum[lane] = sum[lane] + sign * parts[i + lane] * decay[lane] end
+    end
+end
+
+local function flat(sums)
+    local out, n = {}, 0
+    for number, sum in pairs(sums) do
+        if sum[3] > 1e-3 then
+            out[n + 1] = number
+            for lane = 1, 3 do out[n + 1 + lane] = sum[lane] > 0 and sum[lane] or 0 end
+            n = n + 4
+        end
+    end
+    return out
+end
+
+if redis.sha1hex(KEYS[1] .. ARGV[1] .. ARGV[2]):sub(1, 8) ~= ARGV[4] then
+    return redis.error_reply('ZTDAMAGED a contribution is not what was sent')
+end
+local new = cmsgpack.unpack(ARGV[2])
+local found = redis.call('HMGET', KEYS[1], 'sum', 'h:' .. ARGV[1], 'row_at')
+local sum = found[1] and cmsgpack.unpack(found[1]) or {FORMAT, new[6], 0, {}}
+local old = found[2] and cmsgpack.unpack(found[2])
+if new[1] ~= FORMAT or sum[1] ~= FORMAT or (old and old[1] ~= FORMAT) then
+    return redis.error_reply('ZTFORMAT ' .. tostring(old and old[1] or sum[1]) .. ' is stored, ' .. tostring(new[1]) .. ' came')
+end
+
+local now = math.max(sum[2], new[6])
+local sums = {}
+add(sums, sum[4], sum[2], now, 1)
+if old and old[2] == new[2] and new[3] <= old[3] then
+    new = old               -- it came late: a newer one of the same process is here already
+else
+    if old then
+        add(sums, old[7], old[6], now, -1)
+        if new[4] <= old[4] then        -- a row's first call moves back where it takes over what the fleet knows
+            new[8] = old[8] + math.max(0, new[5] - old[5])
+        else
+            new[8] = old[8] + new[5]
+        end
+        sum[3] = sum[3] - old[8] + new[8]
+    else
+        new[8] = new[5]
+        sum[3] = sum[3] + new[8]
+    end
+    add(sums, new[7], new[6], now, 1)
+    redis.call('HSET', KEYS[1], 'h:' .. ARGV[1], cmsgpack.pack(new), 'sum', cmsgpack.pack({FORMAT, now, sum[3], flat(sums)}))
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+add(sums, new[7], new[6], now, -1)
+local answer = cmsgpack.pack({now, sum[3] - new[8], new[8], tonumber(found[3]) or 0, flat(sums)})
+return redis.sha1hex(answer):sub(1, 8) .. answer
