@@ -6,8 +6,13 @@ from ztcore.engine import Engine
 from ztcore.layout import EVENT
 from ztcore.ledger import OTHERS, Ledger
 
-HALF_LIVES = np.array([60.0, 600.0, 5400.0])
+HALF_LIVES = np.array([60.0, 600.0, 5400.0, 1800.0])
 KEY = bytes(16)
+
+
+def left_of(one, at, lanes):
+    """What is left of a contribution's sums at a time (ns), a factor each half-life."""
+    return 0.5 ** ((at - int(one["at"])) * 1e-9 / HALF_LIVES[:lanes])
 
 
 class Exchange:
@@ -34,8 +39,9 @@ class Exchange:
         sums = np.zeros(1, OTHERS)[0]
         sums["key"], sums["at"] = key, max(int(one["at"]) for one in found)
         sums["events"] = sum(int(one["events"]) for one in found)
-        sums["parts"] = sum(one["parts"].astype(float) * 0.5 ** ((int(sums["at"]) - int(one["at"])) * 1e-9 / HALF_LIVES)
-                            for one in found)
+        for name in ("whole", "hits"):
+            sums["sums"][name] = sum(one["sums"][name].astype(float) * left_of(one, int(sums["at"]), one["sums"][name].shape[1])
+                                     for one in found)
         return sums
 
     def turn(self, now, hosts=None):
@@ -66,6 +72,6 @@ def calls(engine, times, rng, status=(200,), share=(1.0,), endpoints=8):
 
 
 def decayed(row, name, at):
-    """Decayed counts as of a time (ns), one a half-life."""
-    lanes = row[name].astype(float)[..., :3]
-    return lanes / 2.0 ** (np.float64(at - int(row["reference"])) / 1e9 / HALF_LIVES)
+    """Decayed counts as of a time (ns), one a half-life; hits have three."""
+    lanes = row[name].astype(float)[..., : 3 if name == "counts" else 4]
+    return lanes / 2.0 ** (np.float64(at - int(row["reference"])) / 1e9 / HALF_LIVES[: lanes.shape[-1]])

@@ -154,7 +154,7 @@ def test_a_clock_that_is_far_ahead_is_not_followed():
     ledger.collect()
     far = np.zeros(1, OTHERS)
     far["key"], far["events"], far["at"] = engine.partner_key("acme"), 10, (START + 86400) * 10**9
-    far["parts"][0, 0] = 10.0
+    far["sums"]["whole"][0, 0] = 10.0
     ledger.take_in(far, START * 10**9)
     assert int(engine.row("acme")["last_seen"]) <= (START + 5) * 10**9
     engine.observe("acme", "/a", timestamp=float(START + 1))
@@ -173,7 +173,7 @@ def test_a_partner_that_left_the_table_and_came_back_goes_on():
         engine.observe("acme", "/a", timestamp=float(START + 30 + i))
     found, _ = ledger.collect()
     assert (int(found[0]["events"]), int(found[0]["born"])) == (5, (START + 30) * 10**9)
-    assert found[0]["parts"][0][2] == pytest.approx(5.0, rel=0.01)
+    assert found[0]["sums"]["whole"][0][2] == pytest.approx(5.0, rel=0.01)
 
 
 def test_many_partners_at_once_are_kept_apart():

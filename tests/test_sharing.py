@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ztcore.ledger import SUMS
 from ztcore.standing import STANDING
 from ztmon import Action, Config, ConfigError, Monitor
 from ztmon.audit import export
 from ztmon.store import packing, sharing
 from ztmon.store.keys import Keys, partner_id
 from ztmon.store.link import Link
-from ztmon.store.sharing import _digits
+from ztmon.store.sharing import _digits, _spread
 from ztmon.store.standing import Standing, digits, prefers, unpack
 
 from .fleet import Fleet, prefix, send
@@ -39,7 +40,7 @@ def fleet(url):
 # -- contributions ---------------------------------------------------------------------------------
 
 
-def contribute(link, key, host, boot, seq, events, at=1000, born=1, parts=(0, 1.0, 1.0, 1.0)):
+def contribute(link, key, host, boot, seq, events, at=1000, born=1, parts=(0, 1.0, 1.0, 1.0, 1.0)):
     packed = msgpack.packb([1, boot, seq, born, events, at * 1_000_000, list(parts)], use_single_float=True)
     answer = link.run("contribute", [key], [host, packed, 100, _digits(key.encode() + host.encode() + packed)])
     return msgpack.unpackb(answer[8:])
@@ -49,13 +50,13 @@ def test_a_write_that_comes_twice_late_or_never_changes_no_sum(redis_server):
     """Absolute contributions: the others' sum after any of it is what the last ones say."""
     link, key = Link(redis_server.url), Keys(prefix()).partner("1" * 16, "parts")
     contribute(link, key, "a", 1, 1, 10)
-    contribute(link, key, "a", 1, 2, 20, parts=(0, 2.0, 2.0, 2.0))
-    contribute(link, key, "a", 1, 2, 20, parts=(0, 2.0, 2.0, 2.0))     # again
+    contribute(link, key, "a", 1, 2, 20, parts=(0, 2.0, 2.0, 2.0, 2.0))
+    contribute(link, key, "a", 1, 2, 20, parts=(0, 2.0, 2.0, 2.0, 2.0))     # again
     contribute(link, key, "a", 1, 1, 10)                               # late
-    contribute(link, key, "a", 1, 5, 50, parts=(0, 5.0, 5.0, 5.0))     # two were lost in between
+    contribute(link, key, "a", 1, 5, 50, parts=(0, 5.0, 5.0, 5.0, 5.0))     # two were lost in between
     _, elsewhere, mine, _, flat = contribute(link, key, "b", 9, 1, 7)
-    assert (elsewhere, mine, flat) == (50, 7, [0, 5.0, 5.0, 5.0])
-    assert contribute(link, key, "a", 1, 6, 50, parts=(0, 5.0, 5.0, 5.0))[1] == 7
+    assert (elsewhere, mine, flat) == (50, 7, [0, 5.0, 5.0, 5.0, 5.0])
+    assert contribute(link, key, "a", 1, 6, 50, parts=(0, 5.0, 5.0, 5.0, 5.0))[1] == 7
 
 
 def test_a_row_that_began_anew_adds_to_the_one_before(redis_server):
@@ -70,14 +71,30 @@ def test_a_row_that_began_anew_adds_to_the_one_before(redis_server):
 
 
 def test_sums_decay_to_one_time(redis_server):
-    """What was contributed a minute ago is half of it in the first half-life."""
+    """What was contributed a minute ago is half of it in the first half-life; calls have one half-life more than hits."""
     link, key = Link(redis_server.url), Keys(prefix()).partner("1" * 16, "parts")
-    contribute(link, key, "a", 1, 1, 1, at=1000, parts=(0, 8.0, 8.0, 8.0, 5, 4.0, 4.0, 4.0))
+    contribute(link, key, "a", 1, 1, 1, at=1000, parts=(0, 8.0, 8.0, 8.0, 8.0, 5, 4.0, 4.0, 4.0))
     at, _, _, _, flat = contribute(link, key, "b", 1, 1, 1, at=1060)
-    found = {flat[i]: flat[i + 1 : i + 4] for i in range(0, len(flat), 4)}
     assert at == 1_060_000_000
-    assert found[0] == pytest.approx([4.0, 8.0 * 0.5**0.1, 8.0 * 0.5 ** (1 / 90)])
-    assert found[5] == pytest.approx([2.0, 4.0 * 0.5**0.1, 4.0 * 0.5 ** (1 / 90)])
+    found = np.zeros(1, SUMS)[0]
+    _spread(flat, found)
+    assert found["whole"][0] == pytest.approx([4.0, 8.0 * 0.5**0.1, 8.0 * 0.5 ** (1 / 90), 8.0 * 0.5 ** (1 / 30)])
+    assert found["hits"][3] == pytest.approx([2.0, 4.0 * 0.5**0.1, 4.0 * 0.5 ** (1 / 90)])
+    assert np.count_nonzero(found["whole"]) + np.count_nonzero(found["hits"]) == 7
+
+
+def test_hosts_that_are_gone_are_left_out(redis_server):
+    """Their fields go when a new host comes, once they had no call for as long as the key lives (100 s here); their calls stay
+    counted, and one that comes back after all is not counted twice."""
+    link, key = Link(redis_server.url), Keys(prefix()).partner("1" * 16, "parts")
+    contribute(link, key, "a", 1, 1, 10, at=1000)
+    contribute(link, key, "b", 1, 1, 20, at=1000)
+    contribute(link, key, "b", 1, 2, 30, at=1200, parts=())
+    assert contribute(link, key, "c", 1, 1, 5, at=1200, born=1_150_000_000)[1:3] == [40, 5]
+    assert sorted(link.call("HKEYS", key)) == [b"h:b", b"h:c", b"sum"]
+    assert contribute(link, key, "a", 2, 1, 12, at=1201)[1:3] == [33, 12]       # of one row with the ten from before
+    assert contribute(link, key, "a", 2, 2, 17, at=1202)[1:3] == [33, 17]
+    assert contribute(link, key, "d", 1, 1, 3, at=1203, born=1_203_000_000)[1:3] == [50, 3]
 
 
 def test_what_is_not_what_was_sent_is_refused(redis_server):
@@ -94,7 +111,7 @@ def test_totals_agree_event_by_event(fleet):
     for partner, n in send(fleet, 3000, partners).items():
         fleet.agree(partner, n)
     key = fleet.hosts[0].partner_key("acme")
-    wanted = sum(float(m._sharing.ledger.current([key])[0]["parts"][0][2]) for m in fleet.hosts)
+    wanted = sum(float(m._sharing.ledger.current([key])[0]["sums"]["whole"][0][2]) for m in fleet.hosts)
     for monitor in fleet.hosts:
         row = monitor.row("acme")
         seen = float(row["trials"][2]) / 2.0 ** ((int(row["last_seen"]) - int(row["reference"])) * 1e-9 / 5400)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from ztcore.core import Core
 
+SUMS: np.dtype[Any]
 CONTRIBUTION: np.dtype[Any]
 OTHERS: np.dtype[Any]
 ACCOUNT_BYTES: int

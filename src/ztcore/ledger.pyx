@@ -10,20 +10,22 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ztcore.atomic cimport time_peek, word_peek
-from ztcore.contribution cimport (LANES, PARTS, Account, Part, account_fold, account_look, account_open, account_suppose)
+from ztcore.contribution cimport HIT_LANES, LANES, PART_HITS, Account, Sums, account_fold, account_look, account_open, account_suppose
 from ztcore.copy cimport row_copy, row_version
 from ztcore.core cimport Core
 from ztcore.own cimport row_leave, row_try
-from ztcore.row cimport Row
+from ztcore.row cimport COUNTERS, Row
 from ztcore.table cimport Table, row_index, table_find
 from ztcore.times cimport SECOND_NS
 
-CONTRIBUTION = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("born", "i8"), ("parts", "f4", (PARTS, LANES))],
-                        align=True)
-"""One host's part in a partner. events: of the row; at: ns, of its last event; born: ns, of its first; parts: calls,
-bytes, then hits by signal, decayed to `at`, a column each half-life."""
+SUMS = np.dtype([("whole", "f4", (PART_HITS, LANES)), ("hits", "f4", (COUNTERS, HIT_LANES))], align=True)
+"""Decayed sums, a column each half-life (1, 10, 90, 30 minutes). whole: calls, bytes; hits: by signal, without the last."""
 
-OTHERS = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("parts", "f4", (PARTS, LANES))], align=True)
+CONTRIBUTION = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("born", "i8"), ("sums", SUMS)], align=True)
+"""One host's part in a partner. events: of the row; at: ns, of its last event, to which the sums are decayed; born: ns,
+of its first."""
+
+OTHERS = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("sums", SUMS)], align=True)
 """The sum of all other hosts' contributions. events: calls they counted, ever."""
 
 cdef struct Contribution:
@@ -31,13 +33,13 @@ cdef struct Contribution:
     uint64_t events
     int64_t at
     int64_t born
-    Part parts[PARTS]
+    Sums sums
 
 cdef struct Others:
     uint64_t key
     uint64_t events
     int64_t at
-    Part parts[PARTS]
+    Sums sums
 
 cdef enum:
     LOOKED_AT = 1 << 16         # rows looked at in one call of collect()
@@ -145,7 +147,7 @@ cdef class Ledger:
         out.events = row.events
         out.at = a.at
         out.born = row.first_seen
-        memcpy(out.parts, a.own, sizeof(out.parts))
+        out.sums = a.own
         return True
 
     def collect(self, int most=256):
@@ -216,7 +218,7 @@ cdef class Ledger:
                     a = self.open(row)
                     if a != NULL:
                         a.elsewhere = one.events
-                        account_fold(t, row, a, one.parts, one.at if one.at < latest else latest, True)
+                        account_fold(t, row, a, &one.sums, one.at if one.at < latest else latest, True)
                     if self.marks[row_index(t, row)] == before:     # nothing of one's own came: no news for the others
                         self.marks[row_index(t, row)] = before + 1
                 row_leave(t, row)
@@ -244,7 +246,7 @@ cdef class Ledger:
         cdef Account *a = self.find(key)
         if a == NULL:
             return
-        memcpy(a.others, one.parts, sizeof(a.others))
+        a.others = one.sums
         a.elsewhere = one.events
         a.met = True
 
@@ -268,9 +270,9 @@ cdef class Ledger:
         """Close a partner's account."""
         cdef Account *a = self.find(key)
         if a != NULL:
-            memset(a.own, 0, sizeof(a.own))
-            memset(a.others, 0, sizeof(a.others))
-            memset(a.view, 0, sizeof(a.view))
+            memset(&a.own, 0, sizeof(Sums))
+            memset(&a.others, 0, sizeof(Sums))
+            memset(&a.view, 0, sizeof(Sums))
             a.elsewhere = 0
             a.born = 0
 

@@ -232,7 +232,7 @@ class Sharing:
     def _pack(self, one: Any) -> bytes:
         self._seq += 1
         flat: list[Any] = []
-        for i, lanes in enumerate(one["parts"].tolist()):
+        for i, lanes in enumerate([*one["sums"]["whole"].tolist(), *one["sums"]["hits"].tolist()]):
             if lanes[2] > 1e-3:
                 flat += [i, *lanes]
         return bytes(msgpack.packb([FORMAT, self.boot, self._seq, int(one["born"]) // 1000, int(one["events"]),
@@ -243,10 +243,7 @@ class Sharing:
         sums = np.zeros(len(others), OTHERS)
         for i, (key, (at, elsewhere, _, _, flat)) in enumerate(others):
             sums["key"][i], sums["events"][i], sums["at"][i] = key, elsewhere, int(at) * 1000
-            parts = sums["parts"][i]
-            for j in range(0, len(flat), 4):
-                if 0 <= flat[j] < len(parts):
-                    parts[int(flat[j])] = flat[j + 1 : j + 4]
+            _spread(flat, sums["sums"][i])
         fresh = []
         for i, (key, _) in enumerate(others):
             if key not in self._known:
@@ -372,6 +369,19 @@ class Sharing:
 
 def _digits(data: bytes) -> bytes:
     return hashlib.sha1(data).hexdigest()[:8].encode()
+
+
+def _spread(flat: list[Any], sums: Any) -> None:
+    """(number, a lane each half-life) of each sum into a record of SUMS. What a newer version counts beside it is left out."""
+    whole, hits = sums["whole"], sums["hits"]
+    at = 0
+    while at < len(flat):
+        number = int(flat[at])
+        counted, number = (whole, number) if number < len(whole) else (hits, number - len(whole))
+        end = at + 1 + counted.shape[1]
+        if number < len(counted):
+            counted[number] = flat[at + 1 : end]
+        at = end
 
 
 def _slices(keys: Iterable[int]) -> list[list[int]]:
