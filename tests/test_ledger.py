@@ -12,6 +12,7 @@ from .hosts import KEY, Exchange, calls, decayed
 
 START = 1_750_000_000
 HOUR = 3600.0
+ENDPOINT_FOCUS = 17
 
 
 def run(hosts, events, who, whole=None, every=1.0, exchange=lambda second: True):
@@ -77,6 +78,53 @@ def test_an_attack_that_no_host_sees_alone_is_stopped_on_all():
     """Spread over three hosts: no level anywhere without sharing, at least throttle on all three with it."""
     assert attacked(Exchange(3), np.random.default_rng(2), lambda second: False) == [0, 0, 0]
     assert min(attacked(Exchange(3), np.random.default_rng(2), lambda second: True)) >= 2
+
+
+def ramped(hosts, rng, exchange):
+    """Days of a call every three minutes, then within two and a half hours twelve times as many, spread evenly."""
+    rate, hours, peak = 0.006, 2.5, 12.0
+    n, more = int(60 * HOUR * rate), int(rate * (peak - 1) * hours * HOUR / np.log(peak))
+    quiet = START + (np.arange(n) + rng.random(n)) / rate
+    rising = START + 60 * HOUR + np.log1p((np.arange(more) + rng.random(more)) / more * (peak - 1)) * hours * HOUR / np.log(peak)
+    for times, every in ((quiet, 300.0), (rising, 30.0)):
+        events = calls(hosts.engines[0], times, rng)
+        run(hosts, events, np.arange(len(events)) % len(hosts.engines), every=every, exchange=exchange)
+    reasons = {reason.signal for engine in hosts.engines for reason in engine.reasons(engine.row("acme"))}
+    return worst(hosts), reasons
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ramp_that_is_too_small_on_each_host_is_found_on_all(seed):
+    """Spread over three hosts: no level anywhere without sharing, at least throttle on all three with it."""
+    assert ramped(Exchange(3), np.random.default_rng(seed), lambda second: False)[0] == [0, 0, 0]
+    levels, reasons = ramped(Exchange(3), np.random.default_rng(seed), lambda second: True)
+    assert min(levels) >= 2
+    assert "rate_ramp" in reasons
+
+
+def focus(hosts, days, rng):
+    """Sixty calls an hour to six endpoints; at six every morning a report is fetched three hundred times in five minutes.
+    Evidence of one endpoint's focus that the last four mornings had, nats."""
+    n, found = len(hosts.engines), 0.0
+    for day in range(days):
+        midnight = START - START % 86400 + 86400 * day
+        events = np.concatenate([calls(hosts.engines[0], times, rng, endpoints=6) for times in (
+            midnight + np.sort(rng.uniform(0, 24 * HOUR, 1440)), midnight + 6 * HOUR + np.arange(300.0))])
+        events["endpoint"][1440:] = hosts.engines[0].endpoint_key("/report")
+        events = events[np.argsort(events["timestamp"], kind="stable")]
+        who = np.arange(len(events)) % n
+        edges = np.searchsorted(events["timestamp"] * 1e-9, midnight + 6 * HOUR + np.array([0.0, 301.0]))
+        for part, every in zip(np.split(np.arange(len(events)), edges), (300.0, 20.0, 300.0), strict=True):
+            run(hosts, events[part], who[part], every=every)
+            if every == 20.0 and day >= days - 4:
+                found = max(found, *(0.5 * float(engine.row("acme")["tails"]["peak"][ENDPOINT_FOCUS][0]) for engine in hosts.engines))
+    return found
+
+
+def test_what_is_usual_of_an_endpoint_is_its_share_of_a_hosts_own_calls():
+    """A report that is fetched every morning is no more of a focus where it is spread over six hosts, which make six times
+    the calls of each."""
+    assert focus(Exchange(6), 16, np.random.default_rng(7)) <= focus(Exchange(1), 16, np.random.default_rng(7))
 
 
 def test_a_sum_taken_in_twice_counts_once():

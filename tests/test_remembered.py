@@ -67,7 +67,7 @@ def test_a_killed_process_leaves_its_last_snapshot(path):
 
 
 def test_what_happened_is_in_the_history(path):
-    """Changes of level with reasons, crossings of thresholds, decisions; and the score of the minute."""
+    """Changes of level with reasons, alerts, crossings of thresholds, decisions."""
     monitor = attacked(path)
     key = monitor.partner_key("acme")
     monitor.restore("acme", reason="the key was changed", by="ops")
@@ -75,9 +75,15 @@ def test_what_happened_is_in_the_history(path):
     monitor.close()
     store = opened(path)
     kinds = {entry.kind for entry in store.history(key)}
-    assert kinds == {"level", "anomaly", "decision"}
-    rise = next(entry for entry in store.history(key) if entry.kind == "level")
-    assert (rise.data["from"], rise.data["reasons"][0]["signal"]) == ("monitor", "auth_failures")
+    assert kinds == {"level", "alert", "anomaly", "decision"}
+    rises = [entry.data for entry in store.history(key) if entry.kind == "level" and entry.data["cause"] != "restore"]
+    assert rises[0]["from"] == "monitor"
+    assert [rise["to"] for rise in rises][-1] == "block"
+    assert "auth_failures" in {reason["signal"] for rise in rises for reason in rise["reasons"]}
+    alerts = [entry.data for entry in store.history(key) if entry.kind == "alert"]
+    assert [alert["action"] for alert in alerts] == [rise["to"] for rise in rises]
+    assert alerts[-1]["severity"] == "critical"
+    assert alerts[-1]["reasons"] == rises[-1]["reasons"]
     store.close()
 
 

@@ -71,17 +71,18 @@ cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, u
     above = <float>m.recent[slot] * all_ - usual
     return above > 0.0 and above * above > <float>2.0 * usual * all_
 
-cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour) noexcept nogil:
-    """An endpoint's share of all calls; or of those in the hours in which it is called (the partner makes `an_hour`),
-    if that is more: jobs have their hours, and what is new has been there for few."""
+cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float age) noexcept nogil:
+    """An endpoint's share of all calls in so many hours; or of those in the hours in which it is called, if that is more:
+    jobs have their hours, and what is new has been there for few."""
     cdef uint64_t calls = rest
-    cdef float own = endpoint_count(&slots[slot]) + 1, share, hours = endpoint_hours(&slots[slot])
+    cdef float own = endpoint_count(&slots[slot]) + 1, share, during, hours = endpoint_hours(&slots[slot])
     cdef int i
     if hours < FAMILIAR_HOURS:
         return MIX_NEW
     for i in range(ENDPOINTS):
         calls += endpoint_count(&slots[i])
     share = own / <float>(calls + 10)
-    if hours * an_hour * share < own:
-        share = own / (hours * an_hour) if own < <float>0.9 * hours * an_hour else <float>0.9
+    during = hours * <float>calls / age
+    if during * share < own:
+        share = own / during if own < <float>0.9 * during else <float>0.9
     return share

@@ -3,7 +3,7 @@
 Rows are copied without the GIL and without owning them, so that no request waits for a snapshot.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import hashlib
@@ -163,6 +163,7 @@ def put_row(Core engine, record, str app, bint learned=False):
         row.paced += saved.paced
         row_merge(row, saved)
         row.events = events
+        row.borrowed += <uint32_t>saved.events
         learn_usual(&t.header.fleet, row)
         taken = True
     row_leave(t, row)

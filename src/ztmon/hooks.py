@@ -89,6 +89,11 @@ class Change:
     retry_after: float
     key: int = 0
 
+    @property
+    def severity(self) -> str | None:
+        """Of the alert that it is; None where nobody is to be told."""
+        return SEVERITIES.get(self.action) if not self.anomaly and self.action > self.previous else None
+
 
 class Dispatcher:
     """Reads the journal through `drain` and calls the callbacks of each kind."""
@@ -156,10 +161,11 @@ class Dispatcher:
                                           timestamp=change.timestamp))
             return
         name = change.action.name.lower()
-        if change.action > change.previous and change.action >= Action.ALERT:
+        severity = change.severity
+        if severity is not None:
             why = f": {change.reasons[0]}" if change.reasons else ""
             title = f"{change.partner} is at {name}{why}"
-            self._call("alert", Alert(**who, severity=SEVERITIES[change.action], title=title,
+            self._call("alert", Alert(**who, severity=severity, title=title,
                                       score=change.score, reasons=change.reasons, timestamp=change.timestamp))
         if change.action > change.previous and change.action >= Action.THROTTLE:
             self._call("throttle", Throttled(**who, message=f"{change.partner} was moved to {name}",

@@ -8,8 +8,9 @@ from typing import Any
 from ztmon.errors import StoreError
 from ztmon.store.packing import Saved, pack_row
 
-KINDS = ("level", "anomaly", "decision")
-"""Of entries in the history: a change of level, a score that crossed a threshold, something people did."""
+KINDS = ("level", "alert", "anomaly", "decision")
+"""Of entries in the history: a change of level, a rise of which people are told, a score that crossed a threshold, something
+people did."""
 
 
 @dataclass(frozen=True, slots=True)

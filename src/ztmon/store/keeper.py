@@ -296,6 +296,15 @@ def put_common(monitor: "Monitor", raw: bytes) -> None:
 
 def entries_of(changes: Iterable[Any]) -> list[Entry]:
     """History entries of a Monitor's changes."""
-    return [Entry(c.timestamp, c.key, "anomaly" if c.anomaly else "level", {
-        "from": c.previous.name.lower(), "to": c.action.name.lower(), "score": round(c.score, 1), "cause": c.cause,
-        "enforced": c.enforced, "reasons": [reason.to_dict() for reason in c.reasons]}) for c in changes if c.key]
+    found = []
+    for c in changes:
+        if not c.key:
+            continue
+        reasons = [reason.to_dict() for reason in c.reasons]
+        found.append(Entry(c.timestamp, c.key, "anomaly" if c.anomaly else "level", {
+            "from": c.previous.name.lower(), "to": c.action.name.lower(), "score": round(c.score, 1), "cause": c.cause,
+            "enforced": c.enforced, "reasons": reasons}))
+        if c.severity is not None:
+            found.append(Entry(c.timestamp, c.key, "alert", {
+                "severity": c.severity, "action": c.action.name.lower(), "score": round(c.score, 1), "reasons": reasons}))
+    return found
