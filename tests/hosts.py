@@ -71,6 +71,13 @@ def calls(engine, times, rng, status=(200,), share=(1.0,), endpoints=8):
     return events
 
 
+def guessing(rng, since, hosts=3):
+    """Five minutes of guessing at log-ins, in turn over the hosts: times (seconds) and statuses of 150 calls of which each
+    host's every fifth fails. A third of it is less than what a host acts on by itself, all of it far more."""
+    times = since + np.sort(rng.uniform(0, 300, 150))
+    return times, np.where(np.arange(150) % (5 * hosts) < hosts, 401, 200)
+
+
 def decayed(row, name, at):
     """Decayed counts as of a time (ns), one a half-life; hits have three."""
     lanes = row[name].astype(float)[..., : 3 if name == "counts" else 4]

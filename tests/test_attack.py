@@ -13,6 +13,7 @@ import pytest
 from ztcore.engine import Engine
 
 from .fleet import prefix
+from .hosts import guessing
 from .servers import Cluster, programs, until
 
 HOSTS = 3
@@ -75,13 +76,12 @@ def day(rng, partners=("acme", "globex")):
 
 
 def attack(rng, partner="acme"):
-    """Five minutes in which three in ten calls fail to log in."""
-    times = START + 26 * HOUR + np.sort(rng.uniform(0, 300, 105))
-    statuses = rng.choice([200, 401], len(times), p=[0.7, 0.3])
-    return [[partner, int(status), float(at)] for status, at in zip(statuses, times, strict=True)]
+    """Five minutes of guessing, spread evenly."""
+    times, statuses = guessing(rng, START + 26 * HOUR)
+    return [[partner, int(status), float(at)] for at, status in zip(times, statuses, strict=True)]
 
 
-def run(workers, share, kill=lambda i: None, seed=6):
+def run(workers, share, seed, kill=lambda i: None):
     """The day and the attack; the level at each host at the end."""
     rng = np.random.default_rng(seed)
     calls = day(rng)
@@ -107,11 +107,11 @@ def cluster(tmp_path):
         yield found
 
 
-def test_an_attack_spread_evenly_is_stopped_on_all_hosts(cluster):
+def test_an_attack_spread_evenly_is_stopped_on_all_hosts(cluster, seed=1):
     """The same calls at three hosts: alone none of them acts. Sharing, all three throttle at least, although the
     master that has the partner's keys is killed during it; in the end all count the same calls."""
     with started(cluster.url, [prefix() for _ in range(HOSTS)]) as alone:      # each with a prefix of its own
-        run(alone, share=False)
+        run(alone, False, seed)
         assert [worker.ask(profile="acme")["level"] for worker in alone] == [0, 0, 0]
     mine = prefix()
     with started(cluster.url, [mine] * HOSTS) as together:
@@ -120,10 +120,10 @@ def test_an_attack_spread_evenly_is_stopped_on_all_hosts(cluster):
             if i == 30:
                 key = Engine(1, bytes(range(16))).partner_key("acme")
                 cluster.of(f"{mine}:{{{key:016x}}}:parts").kill()
-                # three calls stand for ten seconds here; a failover takes a few
+                # three calls stand for six seconds here; a failover takes a few
                 until(lambda: all(worker.ask(exchange=True)["done"] for worker in together), "a new master")
 
-        total = run(together, share=True, kill=kill)
+        total = run(together, True, seed, kill)
         levels = [worker.ask(profile="acme")["level"] for worker in together]
         assert min(levels) >= 2, levels
         until(lambda: [worker.ask(profile="acme")["events"] for worker in together] == [total] * HOSTS, "the same calls at all")
