@@ -252,10 +252,13 @@ def test_the_program_looks_into_a_store(path, tmp_path):
     lines = tmp_path / "audit.jsonl"
     lines.write_text(said("audit", "export", "--store", path))
     assert "none missing" in said("audit", "verify", "--file", lines)
-    lines.write_text(lines.read_text().replace('"block"', '"alert"', 1))
-    done = run("audit", "verify", "--file", lines)
-    assert done.returncode == 1
-    assert b"was changed" in done.stderr
+    whole = lines.read_text()
+    for broken, problem in ((whole.replace('"block"', '"alert"', 1), b"was changed"),
+                            ("".join(whole.splitlines(keepends=True)[:-2]), b"is cut short after line")):
+        lines.write_text(broken)
+        done = run("audit", "verify", "--file", lines)
+        assert done.returncode == 1
+        assert problem in done.stderr
 
 
 @pytest.mark.parametrize(("words", "why"), [

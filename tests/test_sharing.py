@@ -83,6 +83,19 @@ def test_sums_decay_to_one_time(redis_server):
     assert np.count_nonzero(found["whole"]) + np.count_nonzero(found["hits"]) == 7
 
 
+def test_what_a_process_before_contributed_stays_in_the_sum(redis_server):
+    """A host starts again, twice, and contributes from nothing: for the others its calls of before are there, and decay; it is
+    not told of them as others'."""
+    link, key = Link(redis_server.url), Keys(prefix()).partner("1" * 16, "parts")
+    contribute(link, key, "a", 1, 1, 8, at=1000, parts=(0, 8.0, 8.0, 8.0, 8.0))
+    assert contribute(link, key, "a", 2, 1, 8, at=1060, parts=())[4] == []
+    assert contribute(link, key, "a", 2, 2, 9, at=1060, parts=(0, 1.0, 1.0, 1.0, 1.0))[4] == []
+    assert contribute(link, key, "b", 1, 1, 1, at=1060, parts=())[4] == pytest.approx([0, 5.0, *(1 + 8 * 0.5 ** (1 / n) for n in (10, 90, 30))])
+    assert contribute(link, key, "a", 3, 1, 9, at=1120, parts=())[4] == []
+    assert contribute(link, key, "b", 1, 2, 1, at=1120, parts=())[4] == pytest.approx(
+        [0, 2.5, *(0.5 ** (1 / n) + 8 * 0.5 ** (2 / n) for n in (10, 90, 30))])
+
+
 def test_hosts_that_are_gone_are_left_out(redis_server):
     """Their fields go when a new host comes, once they had no call for as long as the key lives (100 s here); their calls stay
     counted, and one that comes back after all is not counted twice."""

@@ -4,7 +4,8 @@
 # half-lives to a time; how many hits of each signal, with the first three. Such sums add over hosts. The row holds the view of all
 # hosts together, so that an event is judged by the whole; what is this host's own is what came in between two
 # looks at it. Of the others only their sum is kept, as it was when it was last taken in: what is new is the
-# difference. The same sum taken in twice, or one that was lost, changes nothing but the time.
+# difference. The same sum taken in twice, or one that was lost, changes nothing but the time; and as such sums
+# never fall but by decay, one that has is an older one, of which nothing is new.
 #
 # Calls elsewhere teach what is usual exactly as those here do, so that every host learns from the whole stream.
 
@@ -112,6 +113,13 @@ cdef inline void account_open(Account *a, const Row *row, bint contained) noexce
     if contained:
         memset(&a.own, 0, sizeof(Sums))
 
+cdef inline void account_reopen(Account *a, const Row *row) noexcept nogil:
+    """The partner left the table and came back: its new row has nothing of before in it, the contribution has."""
+    memset(&a.others, 0, sizeof(Sums))
+    memset(&a.view, 0, sizeof(Sums))
+    a.met = True
+    account_look(a, row)
+
 cdef inline void row_widen(Row *row, float factor) noexcept nogil:
     """The usual rate, and what jobs add to it, was that of this host alone: with the others' part it is so many times that."""
     cdef float room = 1000.0
@@ -213,8 +221,10 @@ cdef inline void account_fold(const Table *t, Row *row, Account *a, const Sums *
         for lane in range(part_lanes(part)):
             fresh[lane] = others.of[i] * decay[lane]
             usual = a.others.of[i] * since[lane]
-            a.others.of[i] = fresh[lane]
             a.own.of[i] *= since[lane]
+            a.others.of[i] = usual              # less than that is what Redis lost, or was supposed and not made
+            if fresh[lane] > usual:
+                a.others.of[i] = fresh[lane]
             fresh[lane] -= usual
             if fresh[lane] <= PART_NOISE * usual:
                 fresh[lane] = 0.0

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ztcore.atomic cimport time_peek, word_peek
-from ztcore.contribution cimport HIT_LANES, LANES, PART_HITS, Account, Sums, account_fold, account_look, account_open, account_suppose
+from ztcore.contribution cimport HIT_LANES, LANES, PART_HITS, Account, Sums, account_fold, account_look, account_open, account_reopen, account_suppose
 from ztcore.copy cimport row_copy, row_version
 from ztcore.core cimport Core
 from ztcore.own cimport row_leave, row_try
@@ -98,14 +98,10 @@ cdef class Ledger:
     cdef Account *open(self, const Row *row) noexcept nogil:
         """The row's account; a new one where there is none, or where it is another row than before."""
         cdef Account *a = self.find(row.key)
-        cdef uint64_t i = row.key & self.mask, elsewhere
+        cdef uint64_t i = row.key & self.mask
         if a != NULL:
             if a.born != row.first_seen and (row.first_seen > a.at or a.born == 0):
-                elsewhere = a.elsewhere         # it left the table and came back
-                memset(a, 0, sizeof(Account))
-                account_open(a, row, False)
-                a.elsewhere = elsewhere
-                a.met = True
+                account_reopen(a, row)
             a.born = row.first_seen
             return a
         if self.n == self.room:

@@ -7,7 +7,7 @@ import getpass
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -99,13 +99,15 @@ def verify(store: Store, head: str = "") -> Verdict:
 
 
 def verify_file(path: str, head: str = "") -> Verdict:
-    """The same for what export printed, a JSON line each. Raises InputError."""
-    before, lines = (0, START), []
+    """The same for what export printed, a JSON line each; the last says where it ends. Raises InputError."""
+    before, lines, end = (0, START), [], None
     try:
         with open(path, encoding="utf-8") as file:
             for text in file:
                 found = json.loads(text)
-                if found["line"] is None:
+                if "end" in found:
+                    end = int(found["end"])
+                elif found["line"] is None:
                     before = found["number"], found["hash"]
                 else:
                     lines.append(Line(found["number"], line_data(found["line"]), found["hash"]))
@@ -113,7 +115,11 @@ def verify_file(path: str, head: str = "") -> Verdict:
         raise InputError(f"{path}: cannot be read: {error}") from error
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: is no export of an audit log") from None
-    return _check(lines, before, None, head)
+    verdict = _check(lines, before, None, head)
+    number = lines[-1].number if lines else before[0]
+    if end is None or end != number:
+        verdict = replace(verdict, problems=(*verdict.problems, f"the file is cut short after line {number}"))
+    return verdict
 
 
 def _check(lines: Iterable[Line], before: tuple[int, str], last: tuple[int, str] | None, head: str) -> Verdict:

@@ -126,9 +126,12 @@ def show_audit(store: Store, last: int, named: bool, as_json: bool) -> None:
 
 
 def export_audit(store: Store, named: bool) -> None:
-    """Print all lines, a JSON object each."""
+    """Print all lines, a JSON object each, and the end."""
+    _, (number, _) = store.audit_ends()
     for found in audit.export(store, named):
+        number = max(number, found["number"])
         print(json.dumps(found, ensure_ascii=False))
+    print(json.dumps({"end": number}))
 
 
 def verify_audit(verdict: audit.Verdict, as_json: bool) -> int:

@@ -7,9 +7,10 @@
 --
 -- A contribution is msgpack [format, boot, seq, born, events, at, parts]: boot and seq order the writes of one process; born
 -- says which row `events` counts, a later one being another row; at: microseconds; parts: (number, a lane each half-life) of
--- each sum that is not 0, decayed to `at`, calls and bytes (0 and 1) with a fourth lane. What is stored of it is [.., total]:
--- the calls this host counted, over all its rows. The sum is [format, at, total, parts, gone]. A contribution is absolute:
--- written twice, or after one that was lost, the sum comes out the same.
+-- each sum that is not 0, decayed to `at`, calls and bytes (0 and 1) with a fourth lane. What is stored of it is [.., total,
+-- before, parts before]: the calls this host counted, over all its rows, and what its processes before this one contributed,
+-- up to a time. The sum is [format, at, total, parts, gone]. A contribution is absolute: written twice, or after one that was
+-- lost, the sum comes out the same; and but for decay it never falls.
 --
 -- Hosts come and go: when one is new here, those who had no call of the partner for as long as the key would live are left
 -- out. Their calls stay in the total; gone: the latest such call. Who has been here since before that comes back.
@@ -52,6 +53,13 @@ local function flat(sums)
     return out
 end
 
+local function so_far(one, now)
+    local sums = {}
+    add(sums, one[7], one[6], now, 1)
+    add(sums, one[10], one[9], now, 1)
+    return flat(sums)
+end
+
 local function leave_out(before)
     local gone, fields = 0, redis.call('HGETALL', KEYS[1])
     for i = 1, #fields, 2 do
@@ -84,7 +92,12 @@ if old and old[2] == new[2] and new[3] <= old[3] then
     new = old               -- it came late: a newer one of the same process is here already
 else
     if old then
-        add(sums, old[7], old[6], now, -1)
+        if old[2] == new[2] then
+            add(sums, old[7], old[6], now, -1)
+            new[9], new[10] = old[9], old[10]
+        else
+            new[9], new[10] = now, so_far(old, now)
+        end
         if new[4] <= old[4] then        -- a row's first call moves back where it takes over what the fleet knows
             new[8] = old[8] + math.max(0, new[5] - old[5])
         else
@@ -92,6 +105,7 @@ else
         end
         sum[3] = sum[3] - old[8] + new[8]
     else
+        new[9], new[10] = now, {}
         if found[1] then sum[5] = math.max(sum[5], leave_out(now - ARGV[3] * 1000000)) end
         new[8] = new[5]
         sum[3] = new[4] <= sum[5] and math.max(sum[3], new[8]) or sum[3] + new[8]
@@ -101,5 +115,6 @@ else
     redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 add(sums, new[7], new[6], now, -1)
+add(sums, new[10], new[9], now, -1)
 local answer = cmsgpack.pack({now, sum[3] - new[8], new[8], tonumber(found[3]) or 0, flat(sums)})
 return redis.sha1hex(answer):sub(1, 8) .. answer

@@ -348,6 +348,7 @@ class Sharing:
             os.close(self._lock)
             self._lock = None
         if self.config.state is None:
+            self.shared_before = self.shared_before or self.ledger is not None
             self.host = f"{self.host.partition('~')[0]}~{secrets.token_hex(4)}"
         self._begin()
 
