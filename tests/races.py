@@ -5,7 +5,8 @@
 Each worker is an engine with a slot, a janitor and a pool of records of its own, but all see the state at the same
 address, as processes do not: a race between two processes is one between two threads here. Threads send batches, which
 run without the GIL, on shared, own and ever new partners of a table that is too small for them; meanwhile the interpreter's
-thread checks, observes, pins, restores, reads rows and changes the settings.
+thread checks, observes, pins, restores, reads rows and changes the settings, and two more do what stands behind the store
+and behind sharing: copy rows, take in, take over.
 """
 
 import contextlib
@@ -17,9 +18,11 @@ import time
 
 import numpy as np
 
-from ztcore import statefile
+from ztcore import snapshot, statefile
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
+from ztcore.ledger import OTHERS, Ledger
+from ztcore.standing import Standings, put_standing, standing_of
 from ztmon.state import read
 
 WORKERS, SENDERS = 3, 2
@@ -97,6 +100,43 @@ def people(engines, end):
     return i
 
 
+def share(engine, end):
+    """What the thread behind sharing does: tell what is its own, take in what others counted, let them be away."""
+    ledger = Ledger(engine)
+    rounds = 0
+    while time.monotonic() < end:
+        found, _ = ledger.collect(64)
+        others = np.zeros(len(found), OTHERS)
+        others["key"], others["events"], others["at"] = found["key"], rounds, time.time_ns()
+        others["sums"]["whole"], others["sums"]["hits"] = 10.0 * (rounds % 3), rounds % 2
+        ledger.take_in(others, time.time_ns())
+        ledger.current(found["key"])
+        if rounds % 10 == 0:
+            ledger.suppose(time.time_ns())
+        rounds += 1
+        os.sched_yield()
+
+
+def keep(engine, end):
+    """What the store's thread does, and whoever takes over what other hosts know and decided."""
+    snapshots, standings = snapshot.Snapshots(engine), Standings(engine)
+    known = {}
+    while time.monotonic() < end:
+        rows, _ = snapshots.changed(64)
+        for row in rows[:8]:
+            with contextlib.suppress(TimeoutError):
+                snapshot.put_row(engine, known.setdefault(int(row["key"]), row), "default", learned=True)
+        snapshot.scores(engine)
+        snapshot.common(engine)
+        for key in [*standings.changed(), *map(int, rows["key"][:4])]:
+            record = standing_of(engine, key)
+            if record is not None:
+                record["level"] = (int(record["level"]) + 1) % 5
+                with contextlib.suppress(TimeoutError):
+                    put_standing(engine, record, "default", time.time_ns())
+        os.sched_yield()
+
+
 def main(folder, seconds):
     statefile.mmap = OneMapping()
     state = os.path.join(folder, "state")
@@ -108,10 +148,11 @@ def main(folder, seconds):
     end = time.monotonic() + float(seconds)
     threads = [threading.Thread(target=send, args=(engines[i % WORKERS], i, np.random.default_rng(i), end, sent))
                for i in range(len(sent))]
-    for thread in threads:
+    kept = [threading.Thread(target=share, args=(engines[0], end)), threading.Thread(target=keep, args=(engines[1], end))]
+    for thread in threads + kept:
         thread.start()
     done = people(engines, end)
-    for thread in threads:
+    for thread in threads + kept:
         thread.join()
     posted = sum(worker["posted"] for worker in read(state)["workers"])
     for engine in engines[1:]:

@@ -302,3 +302,12 @@ def test_ctrl_c_reports_what_was_read():
     facts = json.loads(said)
     assert facts["interrupted"] is True
     assert 0 < facts["events"] <= 60_000
+
+
+def test_a_replay_leaves_the_store_alone(tmp_path):
+    """Whatever store and Redis the environment names for the service, a replay of old logs writes to none of them."""
+    env = {**os.environ, "ZTMON_STORE": str(tmp_path / "store.db"), "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"}
+    done = run("replay", "--json", "-", stdin=combined(500), env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["events"] == 500
+    assert list(tmp_path.iterdir()) == []

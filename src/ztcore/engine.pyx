@@ -12,6 +12,7 @@ from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
                             action_next, action_settle, action_to, effective)
+from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek, word_store
 from ztcore.core cimport Core
@@ -209,11 +210,17 @@ cdef class Engine(Core):
 
     def forget(self, partner, app="default"):
         """Erase all that is known of a partner. False where nothing was."""
-        cdef Row *row = self.own(partner, app, 0, False)
-        cdef uint64_t key, i
+        return self.forget_key(self.partner_key(partner, app))
+
+    def forget_key(self, uint64_t key):
+        """The same by the partner's key. Raises TimeoutError."""
+        cdef bint busy
+        cdef Row *row = table_own(&self.table, key, 0, NULL, &busy) if key else NULL
+        cdef uint64_t i
         if row == NULL:
+            if key and busy:
+                raise TimeoutError("the partner is being worked on by a process that does not go on")
             return False
-        key = row.key
         identity_forget_partners(&self.identity)
         row_clear(&self.table, row)
         row_leave(&self.table, row)

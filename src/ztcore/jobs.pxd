@@ -99,3 +99,11 @@ cdef inline void jobs_merge(Jobs *into, const Jobs *other) noexcept nogil:
         for lane in range(2):
             into.record[rate][lane] = job_step(job_size(into.record[rate][lane]) + job_size(other.record[rate][lane]))
             into.peak[rate][lane] = job_step(job_size(into.peak[rate][lane]) + job_size(other.peak[rate][lane]))
+
+cdef inline void jobs_widen(Jobs *j, float factor) noexcept nogil:
+    """What is remembered was a part of the job, which is so many times that."""
+    cdef int rate, lane
+    for rate in range(JOB_RATES):
+        for lane in range(2):
+            j.record[rate][lane] = job_step(job_size(j.record[rate][lane]) * factor)
+            j.peak[rate][lane] = job_step(job_size(j.peak[rate][lane]) * factor)

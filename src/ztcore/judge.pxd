@@ -168,15 +168,14 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
 cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int64_t now) noexcept nogil:
     """Whether one endpoint has far more of the latest calls than of all: this call's (unless a deployment brought it), or
     the one that stood out last."""
-    cdef bint hit = slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, row.events)
+    cdef bint hit = slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, row.events + row.borrowed)
     cdef float p
     cdef f4 raw, tempered, k, n
     if not hit:
-        if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events):
+        if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events + row.borrowed):
             return
         slot = row.focus
-    p = mix_usual(row.endpoints, row.rest, slot, row.learned * <float>(3600e9 / <double>(now - row.first_seen + 1)),
-                  row.last_hour)
+    p = mix_usual(row.endpoints, row.rest, slot, <float>((now - row.first_seen + 1) * (1.0 / 3600e9)), row.last_hour)
     k = f4_all(row.mix.recent[slot])
     n = f4_all(row.mix.total)
     raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))

@@ -87,6 +87,7 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     into.tokens += other.tokens
     into.singles += other.singles
     into.events += other.events
+    into.borrowed += other.borrowed
     into.flags |= other.flags & 0x70        # grown, settled, rated
     if other.first_seen and (into.first_seen == 0 or other.first_seen < into.first_seen):
         into.first_seen = other.first_seen

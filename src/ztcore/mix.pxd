@@ -73,19 +73,22 @@ cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, u
         return False
     return m.recent[slot] >= MIX_LEAST and not FAMILIAR_HOURS <= endpoint_hours(&slots[slot]) < MIX_HOURS
 
-cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float an_hour, uint32_t hour) noexcept nogil:
+cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float age, uint32_t hour) noexcept nogil:
     """An endpoint's share of all calls, without those that went to endpoints now gone (renamed routes took their place);
-    or of those in the hours in which it is called (the partner makes `an_hour`), if that is more: jobs have their hours,
+    or of those in the hours in which it is called (all were made in `age` hours), if that is more: jobs have their hours,
     and what is new has been there for few."""
-    cdef uint64_t calls = rest
-    cdef float own = endpoint_count(&slots[slot]) + 1, share, hours = endpoint_hours(&slots[slot])
+    cdef uint64_t calls = rest, gone = 0
+    cdef float own = endpoint_count(&slots[slot]) + 1, share, during, hours = endpoint_hours(&slots[slot])
     cdef int i
     if hours < FAMILIAR_HOURS:
         return MIX_NEW
     for i in range(ENDPOINTS):
         if endpoint_idle(&slots[i], hour) <= MIX_GONE:
             calls += endpoint_count(&slots[i])
+        else:
+            gone += endpoint_count(&slots[i])
     share = own / <float>(calls + 10)
-    if hours * an_hour * share < own:
-        share = own / (hours * an_hour) if own < <float>0.9 * hours * an_hour else <float>0.9
+    during = hours * <float>(calls + gone) / age
+    if during * share < own:
+        share = own / during if own < <float>0.9 * during else <float>0.9
     return share

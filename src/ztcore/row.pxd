@@ -92,6 +92,7 @@ cdef struct Row:
     Tails tails
     Jobs jobs
     Hours hours
+    uint32_t borrowed           # calls that are among the endpoints' and not among `events`: what the fleet knew
     ObjectIds objects
     float tokens                # how many events may still teach the rate
     float learned               # events that did

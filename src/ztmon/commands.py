@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ztmon.commands_store import register
 from ztmon.replay.options import FORMATS, Options
 
 app = typer.Typer(
@@ -135,6 +136,14 @@ def serve(
         str, typer.Option(metavar="PATH", show_default="ZTMON_STATE, or memory of this process",
                           help="Keep the partners in this file, which other processes may use at the same time.")
     ] = "",
+    store: Annotated[
+        str, typer.Option(metavar="PATH|-", show_default="ZTMON_STORE, or ztmon.db in the platform's folder for state",
+                          help="Remember partners, history and the audit log in this SQLite file; - writes nothing, and so "
+                               "does the demo.")
+    ] = "",
+    redis: Annotated[
+        str, typer.Option(metavar="URL", show_default="ZTMON_REDIS", help="Share with other hosts through this Redis.")
+    ] = "",
 ) -> None:
     """Take telemetry over HTTP, answer with decisions, and show the partners on a page.
 
@@ -149,6 +158,12 @@ def serve(
         config = Config.from_env()
         if state:
             config = replace(config, state=state)
+        if redis:
+            config = replace(config, redis=redis)
+        if store == "-":
+            config = replace(config, store=None)
+        elif store or (config.store is None and not demo):
+            config = replace(config, store=store or _default_store())
     except ConfigError as error:
         raise _refuse("serve", error) from None
     raise typer.Exit(run(host, port, demo, config))
@@ -209,6 +224,16 @@ def simulate(
         raise typer.Exit(main(partners, hours, seed, attacks, out, truth, hard, shapes))
     except ZtmonError as error:
         raise _refuse("simulate", error) from None
+
+
+register(app)
+
+
+def _default_store() -> str:
+    """Where the gateway remembers unless it is told."""
+    from platformdirs import user_state_path
+
+    return str(user_state_path("ztmon") / "ztmon.db")
 
 
 def _refuse(command: str, error: Exception) -> typer.Exit:

@@ -32,10 +32,27 @@ _SWITCH = (lambda x: isinstance(x, bool), "true or false")
 _NAMES = (lambda x: isinstance(x, tuple) and all(isinstance(name, str) and name for name in x),
           "a list of names")
 
+def _redis(x: Any) -> bool:
+    return x is None or (isinstance(x, str) and x.partition("://")[0] in _SCHEMES and "\0" not in x)
+
+
+_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "capacity": _whole(1, 1 << 24),
     "hash_key": (lambda x: x is None or (isinstance(x, bytes) and len(x) == 16), "16 bytes, or 32 hexadecimal digits"),
     "state": (lambda x: x is None or (isinstance(x, str) and x != "" and "\0" not in x), "the path of a file"),
+    "store": (lambda x: x is None or (isinstance(x, str) and x != "" and "\0" not in x), "the path of a file"),
+    "redis": (_redis, "a URL: redis://, rediss://, unix://, redis+cluster://, rediss+cluster://, redis+sentinel:// or "
+                      "rediss+sentinel://"),
+    "redis_prefix": (lambda x: isinstance(x, str) and x.isascii() and x != "" and not set("{}*?[] \0") & set(x),
+                     "a word without braces, blanks and wildcards"),
+    "host": (lambda x: x is None or (isinstance(x, str) and x.isascii() and 0 < len(x) <= 64), "up to 64 ASCII characters"),
+    "shares_per_second": _number(0.1, 20.0),
+    "share_most": _whole(1, 100_000),
+    "snapshot_seconds": _number(1.0, 86_400.0),
+    "history_days": _number(0.01, 3660.0),
+    "audit_days": _number(1.0, 36_600.0),
     "huge_pages": _SWITCH,
     "shadow": _SWITCH,
     "auto_throttle": _SWITCH,
@@ -79,6 +96,33 @@ class Config:
     """A file that other processes of this host attach to as well, so that all see one state; None: memory of
     this process alone. Best on a tmpfs such as /dev/shm; on a disk it outlives a restart."""
 
+    store: str | None = None
+    """An SQLite file for what is to outlive the memory: partners, history, audit log; None: nothing is written."""
+
+    redis: str | None = field(default=None, repr=False)
+    """URL of a Redis through which hosts share what they see; None: this host is alone."""
+
+    redis_prefix: str = "ztmon"
+    """What all keys in Redis begin with; hosts that share have the same."""
+
+    host: str | None = None
+    """Name of this host among those that share; None: one is drawn and kept in the store."""
+
+    shares_per_second: float = 4.0
+    """How often contributions are written to Redis and the others' are taken in."""
+
+    share_most: int = 1000
+    """Partners exchanged at a time; the rest waits for the next."""
+
+    snapshot_seconds: float = 60.0
+    """How often the partners that changed are written to the store."""
+
+    history_days: float = 7.0
+    """How long changes of level, decisions and scores are kept."""
+
+    audit_days: float = 366.0
+    """How long lines of the audit log are kept."""
+
     huge_pages: bool = False
     """Take all memory at the start, on huge pages: faster with a thousand partners and more."""
 
@@ -105,7 +149,7 @@ class Config:
 
     false_throttles_per_partner_year: float | None = None
     """How often a year a good partner may be wrongly throttled, or worse: sets the thresholds. None: as in `thresholds`,
-    which is 2.5 on hard streams."""
+    which is about 3 on hard streams."""
 
     max_requests_per_minute: float | None = None
     """Absolute ceiling, per partner; above it: throttle."""
@@ -148,8 +192,9 @@ class Config:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        if isinstance(self.state, os.PathLike):
-            put(self, "state", os.fspath(self.state))
+        for name in ("state", "store"):
+            if isinstance(getattr(self, name), os.PathLike):
+                put(self, name, os.fspath(getattr(self, name)))
         if isinstance(self.hash_key, str):
             put(self, "hash_key", _hex(self.hash_key))
         for name in ("allow", "known_segments", "signals"):
@@ -160,7 +205,7 @@ class Config:
         for name, (good, allowed) in _RULES.items():
             value = getattr(self, name)
             if not good(value):
-                shown = "(hidden)" if name == "hash_key" else repr(value)
+                shown = "(hidden)" if name in ("hash_key", "redis") else repr(value)
                 raise ConfigError(f"{name} is {shown}; allowed is {allowed}")
         if self.false_throttles_per_partner_year is not None and self.thresholds != Thresholds():
             raise ConfigError("false_throttles_per_partner_year and thresholds are both set; the first sets the second, "
@@ -177,7 +222,8 @@ class Config:
     def engine_settings(self) -> dict[str, Any]:
         """The settings that the engine takes, by its names."""
         own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "signals",
-               "clock", "false_throttles_per_partner_year"}
+               "clock", "false_throttles_per_partner_year", "store", "redis", "redis_prefix", "host", "shares_per_second",
+               "share_most", "snapshot_seconds", "history_days", "audit_days"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return settings | {f"threshold_{f.name}": getattr(self.thresholds_in_force, f.name) for f in fields(Thresholds)}
 

@@ -2,6 +2,7 @@
 
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
+from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +11,9 @@ from ztmon.errors import ConfigError
 
 NAMES = {"shadow": "SHADOW_MODE", "auto_throttle": "ENABLE_AUTO_THROTTLE"}
 """Settings whose documented variable is not ZTMON_ and their name."""
+
+REDIS = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
+"""Where a Redis is, unless `redis` says so as a URL."""
 
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
@@ -35,12 +39,18 @@ def read(config: type) -> dict[str, Any]:
     for level in LEVELS:
         name = f"ANOMALY_THRESHOLD_{level.upper()}"
         shown[f"threshold_{level}"] = (float | None, Field(default=None, validation_alias=AliasChoices(name)))
+    for name in REDIS:
+        shown[name.lower()] = (int | None if name == "REDIS_PORT" else str | None,
+                               Field(default=None, validation_alias=AliasChoices(name)))
     model = create_model("Environment", __base__=BaseSettings, **shown)
     model.model_config = SettingsConfigDict(extra="ignore", case_sensitive=True)
     try:
         found = model().model_dump(exclude_unset=True)
     except (ValidationError, ValueError) as error:
         raise ConfigError(f"environment: {_plain(error)}") from error
+    where = {name: found.pop(name.lower()) for name in REDIS if name.lower() in found}
+    if "REDIS_HOST" in where and "redis" not in found:
+        found["redis"] = _redis_url(where["REDIS_HOST"], where.get("REDIS_PORT") or 6379, where.get("REDIS_PASSWORD"))
     thresholds = {level: found.pop(f"threshold_{level}") for level in LEVELS if f"threshold_{level}" in found}
     if thresholds:
         found["thresholds"] = thresholds
@@ -51,9 +61,17 @@ def read(config: type) -> dict[str, Any]:
     return found
 
 
+def _redis_url(host: str, port: int, password: str | None) -> str:
+    """REDIS_HOST, REDIS_PORT and REDIS_PASSWORD as one URL."""
+    login = f":{quote(password, safe='')}@" if password else ""
+    return f"redis://{login}[{host}]:{port}/0" if ":" in host else f"redis://{login}{host}:{port}/0"
+
+
 def _plain(error: Exception) -> str:
     """One line of what pydantic says, without its links."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])} is {first['input']!r}; {first['msg']}"
+        name = ".".join(str(part) for part in first["loc"])
+        shown = "(hidden)" if name in ("REDIS_PASSWORD", "ZTMON_REDIS", "ZTMON_HASH_KEY") else repr(first["input"])
+        return f"{name} is {shown}; {first['msg']}"
     return str(error).split("\n")[0]

@@ -11,3 +11,15 @@ class ConfigError(ZtmonError, ValueError):
 
 class InputError(ZtmonError):
     """A file or a stream cannot be read."""
+
+
+class StoreError(ZtmonError):
+    """What is to be remembered cannot be written or read."""
+
+
+class DamagedError(StoreError):
+    """A stored value is not what was written."""
+
+
+class VersionError(StoreError):
+    """A stored value was written by another version, and this one does not know how to read it."""

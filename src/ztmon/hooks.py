@@ -87,6 +87,12 @@ class Change:
     enforced: bool
     anomaly: bool
     retry_after: float
+    key: int = 0
+
+    @property
+    def severity(self) -> str | None:
+        """Of the alert that it is; None where nobody is to be told."""
+        return SEVERITIES.get(self.action) if not self.anomaly and self.action > self.previous else None
 
 
 class Dispatcher:
@@ -95,6 +101,7 @@ class Dispatcher:
     def __init__(self, drain: Callable[[], list[Change]]) -> None:
         self.drain = drain
         self.callbacks: dict[str, list[Callable[[Any], object]]] = {}
+        self.listeners: list[Callable[[list[Change]], object]] = []
         self.failed = 0
         self._logged = 0.0
         self._turn = threading.Lock()
@@ -108,9 +115,15 @@ class Dispatcher:
         self.callbacks.setdefault(kind, []).append(callback)
         self.start()
 
+    def listen(self, listener: Callable[[list[Change]], object]) -> None:
+        """Hand every batch of changes to a part of the monitor as well, before the callbacks."""
+        self.listeners.append(listener)
+        self.start()
+
     def start(self) -> None:
         """Start the thread where there are callbacks and none runs (after a fork there is none)."""
-        if self.callbacks and (self._thread is None or not self._thread.is_alive()) and not self._stop.is_set():
+        wanted = (self.callbacks or self.listeners) and not self._stop.is_set()
+        if wanted and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._run, name="ztmon-hooks", daemon=True)
             self._thread.start()
 
@@ -129,10 +142,15 @@ class Dispatcher:
         """Call the callbacks for everything that is in the journal. Returns when all have run."""
         with self._turn:
             try:
-                changes = self.drain() if self.callbacks else []
+                changes = self.drain() if self.callbacks or self.listeners else []
             except Exception:
                 self._failed("the journal")
                 return
+            for listener in self.listeners if changes else ():
+                try:
+                    listener(changes)
+                except Exception:
+                    self._failed("what is to be remembered")
             for change in changes:
                 self._tell(change)
 
@@ -143,10 +161,11 @@ class Dispatcher:
                                           timestamp=change.timestamp))
             return
         name = change.action.name.lower()
-        if change.action > change.previous and change.action >= Action.ALERT:
+        severity = change.severity
+        if severity is not None:
             why = f": {change.reasons[0]}" if change.reasons else ""
             title = f"{change.partner} is at {name}{why}"
-            self._call("alert", Alert(**who, severity=SEVERITIES[change.action], title=title,
+            self._call("alert", Alert(**who, severity=severity, title=title,
                                       score=change.score, reasons=change.reasons, timestamp=change.timestamp))
         if change.action > change.previous and change.action >= Action.THROTTLE:
             self._call("throttle", Throttled(**who, message=f"{change.partner} was moved to {name}",

@@ -1,12 +1,9 @@
 """The monitor: an engine with configuration, words and hooks around it."""
 
 import logging
-import math
 import os
-import time
 import weakref
 from collections.abc import Callable
-from datetime import datetime
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -17,6 +14,7 @@ from ztcore.statefile import StateError
 from ztmon.config import Config
 from ztmon.errors import ConfigError
 from ztmon.hooks import Alert, Anomaly, Change, Dispatcher, Response, Throttled
+from ztmon.people import People, when
 from ztmon.profile import Profile, partner_name, read_profile
 
 log = logging.getLogger("ztmon")
@@ -26,7 +24,7 @@ Callback = TypeVar("Callback", bound=Callable[..., object])
 _alive: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
 
 
-class Monitor(Engine):
+class Monitor(People):
     """Watches partners, scores their every call, and says what to do.
 
     config: a Config; None: the defaults. Everything is kept in memory and nothing is written.
@@ -40,8 +38,12 @@ class Monitor(Engine):
             config = Config()
         if not isinstance(config, Config):
             raise TypeError(f"config must be ztmon.Config, not {type(config).__name__}")
+        key = config.hash_key
+        if config.store is not None or config.redis is not None:
+            from ztmon.store.remember import hash_key
+            key = hash_key(config)
         try:
-            return super().__new__(cls, config.capacity, config.hash_key, config.huge_pages, config.state, config.signals)
+            return super().__new__(cls, config.capacity, key, config.huge_pages, config.state, config.signals)
         except StateError as error:
             raise ConfigError(f"state: {error}") from error
         except SignalError as error:
@@ -59,6 +61,18 @@ class Monitor(Engine):
             self.cap(partner, int(level), app=app)
         self._hooks = Dispatcher(self.changes)
         _alive.add(self)
+        if self.config.store is not None or self.config.redis is not None:
+            self._remember()
+
+    def _remember(self) -> None:
+        """Set up what writes and what shares. Raises ConfigError."""
+        from ztmon.store import remember
+        try:
+            self._keepers, self._sharing = remember.remember(self, self.config)
+        except ConfigError:
+            self.detach()
+            raise
+        self._hooks.listen(lambda changes: remember.listen(self._keepers, self._sharing, changes))
 
     # -- what happened -----------------------------------------------------------------------
 
@@ -78,7 +92,7 @@ class Monitor(Engine):
             previous=Action(int(entry["from_level"])), action=Action(int(entry["to_level"])),
             score=float(entry["score"]), cause=SIGNALS[cause] if cause < len(SIGNALS) else CAUSES[cause],
             reasons=self.reasons(entry), enforced=bool(entry["enforced"]), anomaly=bool(entry["anomaly"]),
-            retry_after=float(entry["interval"]))
+            retry_after=float(entry["interval"]), key=int(entry["partner"]))
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -86,13 +100,17 @@ class Monitor(Engine):
         """What is known of a partner, None for an unknown one."""
         self._let_fall()
         row = self.row(partner, app)
-        return None if row is None else read_profile(self, row)
+        return None if row is None else read_profile(self, row, self._elsewhere(row))
 
     def partners(self) -> list[Profile]:
         """All partners, the highest levels and scores first."""
         self._let_fall()
-        found = [read_profile(self, row) for row in self.rows()]
+        found = [read_profile(self, row, self._elsewhere(row)) for row in self.rows()]
         return sorted(found, key=lambda p: (-p.level, -p.score, p.app, p.partner))
+
+    def _elsewhere(self, row: Any) -> int:
+        """How many calls of a partner other hosts counted."""
+        return self._sharing.elsewhere(int(row["key"])) if self._sharing is not None else 0
 
     def explain(self, partner: str, app: str = "default") -> str:
         """In words: which level, why, what is usual, and what happens next."""
@@ -101,11 +119,11 @@ class Monitor(Engine):
             return f"{partner} is not known in {app}."
         lines = [f"{p.partner} is at {p.level.name.lower()}, score {p.score:.0f}."]
         if p.pinned:
-            lines.append("Somebody pinned it there" + (f" until {_when(p.until)}." if p.until else "."))
+            lines.append("Somebody pinned it there" + (f" until {when(p.until)}." if p.until else "."))
         elif p.level:
-            lines.append(f"Since {_when(p.since)}, because:" if p.reasons else f"Since {_when(p.since)}.")
+            lines.append(f"Since {when(p.since)}, because:" if p.reasons else f"Since {when(p.since)}.")
             lines += [f"  - {reason}" for reason in p.reasons]
-            lines.append(f"Without new evidence it ends at {_when(p.until)} at the latest.")
+            lines.append(f"Without new evidence it ends at {when(p.until)} at the latest.")
         if p.learning:
             lines.append("It is still being learned: the score alone raises no level yet.")
         if p.allowed:
@@ -113,34 +131,6 @@ class Monitor(Engine):
         lines.append(f"Usual: {p.requests_per_hour:,.0f} requests an hour at this time of day, "
                      f"{len(p.endpoints)} endpoints, {p.familiar_sources} familiar addresses.")
         return "\n".join(lines)
-
-    # -- what people do ----------------------------------------------------------------------
-
-    def pin(self, partner: str, level: Action, ttl: float | None = None,  # type: ignore[override]
-            reason: str = "", app: str = "default") -> None:
-        """Hold a partner at a level for `ttl` seconds (None: until unpinned), whatever its score."""
-        super().pin(partner, int(Action(level)), time.time() + ttl if ttl is not None else math.inf, app=app)
-        log.warning("%s was pinned to %s (%s)", partner, Action(level).name.lower(), reason or "no reason given")
-
-    def restore(self, partner: str, reason: str = "", app: str = "default",  # type: ignore[override]
-                false_positive: bool = False) -> bool:
-        """End any action, pins too, and forgive the evidence. false_positive: the alarm was false; the signals that
-        raised it score nothing for this partner for 24 hours, and what they show is learned as usual. False for an
-        unknown partner."""
-        done = super().restore(partner, app, self._moment(), false_positive)
-        if done:
-            log.warning("%s was restored%s (%s)", partner, " as a false alarm" if false_positive else "",
-                        reason or "no reason given")
-        return bool(done)
-
-    def expect(self, partner: str, until: float | datetime, rate: float = 10.0,  # type: ignore[override]
-               reason: str = "", app: str = "default") -> None:
-        """Announce that a partner will call more: until a time (seconds since the epoch, or a datetime) up to `rate`
-        (1..1,000) times its usual calls, and the bytes they bring, are no evidence and do not become its habit. Everything
-        else is judged as ever. rate=1 withdraws it. Raises ValueError."""
-        end = until.timestamp() if isinstance(until, datetime) else float(until)
-        super().expect(partner, end, rate, app, self._moment())
-        log.info("%s may call %g times as much until %s (%s)", partner, rate, _when(end), reason or "no reason given")
 
     def _moment(self) -> float | None:
         """What the clock shows, where it is not the one on the wall."""
@@ -169,12 +159,22 @@ class Monitor(Engine):
         return callback
 
     def flush(self) -> None:
-        """Return when the hooks have run for everything that happened so far."""
+        """Return when the hooks have run for everything that happened so far, and it is written where it is to be
+        remembered."""
         self._hooks.turn()
+        if self._sharing is not None:
+            self._sharing.turn()
+        for keeper in self._keepers:
+            keeper.turn()
 
     def stats(self) -> dict[str, int]:
-        """Counts since the start, by name; `hook_failures` among them."""
-        return {**super().stats(), "hook_failures": self._hooks.failed}
+        """Counts since the start, by name; `hook_failures` among them; where something is remembered
+        `store_failures` and `store_dropped`, where hosts share `shared`, `share_failures`, `share_refused`, `share_away`."""
+        found = {**super().stats(), "hook_failures": self._hooks.failed}
+        if self._keepers:
+            found["store_failures"] = sum(keeper.failed for keeper in self._keepers)
+            found["store_dropped"] = sum(keeper.dropped for keeper in self._keepers)
+        return found if self._sharing is None else found | self._sharing.stats()
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -209,8 +209,12 @@ class Monitor(Engine):
             self.advance()
 
     def close(self) -> None:
-        """Tell the hooks what is left and stop their thread. May be called twice."""
+        """Tell the hooks what is left and stop their thread; write what is to be remembered. May be called twice."""
         self._hooks.close()
+        if self._sharing is not None:
+            self._sharing.close()
+        for keeper in self._keepers:
+            keeper.close()
         self.detach()
 
     def __enter__(self) -> Self:
@@ -230,13 +234,13 @@ def _entry_name(entry: Any) -> str:
     return partner_name({"name_length": entry["name_length"], "name": entry["name"], "key": entry["partner"]})
 
 
-def _when(seconds: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds is not None else "no time"
-
-
 def _forked() -> None:
     for monitor in _alive:
         monitor._hooks.forked()
+        for keeper in monitor._keepers:
+            keeper.forked()
+        if monitor._sharing is not None:
+            monitor._sharing.forked()
 
 
 if hasattr(os, "register_at_fork"):

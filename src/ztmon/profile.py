@@ -75,8 +75,8 @@ def partner_name(row: Any) -> str:
     return bytes(row["name"]).ljust(64, b"\0")[:length].decode("utf-8", "replace")
 
 
-def read_profile(engine: "Engine", row: Any) -> Profile:
-    """A Profile from a copy of a partner's row (a record of ztcore.layout.ROW)."""
+def read_profile(engine: "Engine", row: Any, elsewhere: int = 0) -> Profile:
+    """A Profile from a copy of a partner's row (a record of ztcore.layout.ROW). elsewhere: calls other hosts counted."""
     pinned = int(row["pin_level"]) != NO_PIN
     level = int(row["pin_level"]) if pinned else min(int(row["level"]), int(row["max_action"]))
     end = int(row["pin_until"]) if pinned else int(row["fresh_at"]) + engine.holds[int(row["level"])]
@@ -91,7 +91,7 @@ def read_profile(engine: "Engine", row: Any) -> Profile:
         reasons=engine.reasons(row) if level and not pinned else (),
         since=int(row["since"]) * NS if level and not pinned else None,
         until=end * NS if level and end < 1 << 62 else None,
-        events=int(row["events"]),
+        events=int(row["events"]) + elsewhere,
         requests_per_hour=float(row["rate"]) * 3600.0,
         average_request_bytes=float(row["request_mean"]),
         average_response_bytes=float(row["response"]["mean"]),

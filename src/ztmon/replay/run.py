@@ -35,7 +35,7 @@ def config_of(options: Options) -> Config:
               if (value := getattr(options, f"threshold_{level}")) is not None}
     if levels:
         given |= {"thresholds": replace(config.thresholds_in_force, **levels), "false_throttles_per_partner_year": None}
-    return replace(config, clock="events", state=None, hash_key=config.hash_key or KEY,
+    return replace(config, clock="events", state=None, store=None, redis=None, hash_key=config.hash_key or KEY,
                    shadow=False, auto_throttle=True, kill_switch=False, **given)
 
 
