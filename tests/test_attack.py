@@ -106,7 +106,7 @@ def cluster(tmp_path):
         yield found
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_an_attack_spread_evenly_is_stopped_on_all_hosts(cluster, seed):
     """The same calls at three hosts: alone none of them acts. Sharing, all three throttle at least, although the
     master that has the partner's keys is killed during it; in the end all count the same calls."""

@@ -203,7 +203,10 @@ def test_a_forked_child_is_a_host_of_its_own(redis_server):
             try:
                 for _ in range(5):
                     fleet.hosts[0].observe("globex", "/a")
+                for _ in range(3):
+                    fleet.hosts[0].observe("acme", "/a")
                 until(lambda: fleet.hosts[0].stats()["shared"] and fleet.hosts[0]._sharing.turn(), "the child's part")
+                until(lambda: fleet.hosts[0].profile("acme").events == 23, "the parent's part")
                 code = 0
             finally:
                 os._exit(code)
@@ -211,6 +214,7 @@ def test_a_forked_child_is_a_host_of_its_own(redis_server):
         for monitor in fleet.hosts:
             monitor.observe("globex", "/a")
         fleet.agree("globex", 7)
+        fleet.agree("acme", 23)
 
 
 def test_processes_of_one_state_are_one_host(tmp_path, redis_server):

@@ -48,6 +48,7 @@ cdef struct Sums:               # calls, bytes, then hits by counter, a number e
 cdef struct Account:            # of one partner, at one host
     uint64_t key
     uint64_t elsewhere          # calls the others counted, ever
+    uint64_t before             # of the row's, those that another host counts
     int64_t at                  # ns to which the three below are decayed
     int64_t born                # row.first_seen: another one is another row
     uint8_t met                 # what is usual here includes the others' part
@@ -117,6 +118,7 @@ cdef inline void account_reopen(Account *a, const Row *row) noexcept nogil:
     """The partner left the table and came back: its new row has nothing of before in it, the contribution has."""
     memset(&a.others, 0, sizeof(Sums))
     memset(&a.view, 0, sizeof(Sums))
+    a.before = 0
     a.met = True
     account_look(a, row)
 

@@ -22,7 +22,7 @@ SUMS = np.dtype([("whole", "f4", (PART_HITS, LANES)), ("hits", "f4", (COUNTERS, 
 """Decayed sums, a column each half-life (1, 10, 90, 30 minutes). whole: calls, bytes; hits: by signal, without the last."""
 
 CONTRIBUTION = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("born", "i8"), ("sums", SUMS)], align=True)
-"""One host's part in a partner. events: of the row; at: ns, of its last event, to which the sums are decayed; born: ns,
+"""One host's part in a partner. events: of the row that were calls here; at: ns, of its last event, to which the sums are decayed; born: ns,
 of its first."""
 
 OTHERS = np.dtype([("key", "u8"), ("events", "u8"), ("at", "i8"), ("sums", SUMS)], align=True)
@@ -56,7 +56,8 @@ cdef class Ledger:
     """The accounts of an engine's partners.
 
     contained: the rows that are in the table now have the others' part in them already (they come from a time at
-    which they were shared); else all of it is this host's own.
+    which they were shared); else all of it is this host's own. inherited: besides, another host counts their calls up to
+    now, the process this one was forked from.
     """
 
     cdef Core engine
@@ -69,7 +70,7 @@ cdef class Ledger:
     cdef bint contained
     cdef int64_t begun
 
-    def __init__(self, Core engine, bint contained=False):
+    def __init__(self, Core engine, bint contained=False, bint inherited=False):
         cdef unsigned char[::1] raw
         cdef uint64_t size = 64
         self.engine = engine
@@ -84,8 +85,10 @@ cdef class Ledger:
         self.index = self.index_kept
         self.marks_kept = np.zeros(self.room, np.uint64)
         self.marks = self.marks_kept
-        self.contained = contained
+        self.contained = contained or inherited
         self.begun = time_peek(&engine.table.header.clock)
+        if inherited:
+            self.inherit()
 
     cdef Account *find(self, uint64_t key) noexcept nogil:
         cdef uint64_t i = key & self.mask
@@ -117,6 +120,18 @@ cdef class Ledger:
         account_open(a, row, self.contained and row.first_seen <= self.begun)
         return a
 
+    cdef void inherit(self) noexcept nogil:
+        """Note what all rows have now."""
+        cdef const Table *t = &self.engine.table
+        cdef Account *a
+        cdef Row row
+        cdef uint64_t i
+        for i in range(t.header.rows):
+            if word_peek(&t.keys[i]) and row_copy(t.rows + i, &row) and row.reference:
+                a = self.open(&row)
+                if a != NULL:
+                    a.before = row.events
+
     cdef void sweep(self) noexcept nogil:
         """Close the accounts of those who have left the table."""
         cdef int64_t i, n = 0
@@ -140,7 +155,7 @@ cdef class Ledger:
             return False
         account_look(a, row)
         out.key = row.key
-        out.events = row.events
+        out.events = row.events - a.before
         out.at = a.at
         out.born = row.first_seen
         out.sums = a.own
@@ -258,9 +273,9 @@ cdef class Ledger:
             a.met = True
 
     def elsewhere(self, uint64_t key):
-        """How many calls of a partner the others counted, as far as is known here."""
+        """How many calls of a partner beside those of its row the others counted, as far as is known here."""
         cdef Account *a = self.find(key)
-        return 0 if a == NULL else a.elsewhere
+        return 0 if a == NULL or a.elsewhere < a.before else a.elsewhere - a.before
 
     def forget(self, uint64_t key):
         """Close a partner's account."""
@@ -269,7 +284,7 @@ cdef class Ledger:
             memset(&a.own, 0, sizeof(Sums))
             memset(&a.others, 0, sizeof(Sums))
             memset(&a.view, 0, sizeof(Sums))
-            a.elsewhere = 0
+            a.elsewhere = a.before = 0
             a.born = 0
 
     def __len__(self):

@@ -1,4 +1,4 @@
-# Evidence to score: 0 at 0 nats, the thresholds of the levels at 6, 9, 14 and 26, 100 at 60.
+# Evidence to score: 0 at 0 nats, the thresholds of the levels at 6, 8, 14 and 26, 100 at 60.
 
 from ztcore.verdict cimport Verdict
 
@@ -10,7 +10,7 @@ cdef extern from *:
     #define CERTAIN 22.0f               /* above 2, from which on these act by themselves */
     #define THROTTLE_ONLY 13.5f         /* nats that they, and sizes, reach at most without anything else */
     #define ALERT_ONLY 7.8f             /* nats that uncorroborated evidence reaches at most */
-    static const float SCORE_NATS[6] = {0.0f, 6.0f, 9.0f, 14.0f, 26.0f, 60.0f};
+    static const float SCORE_NATS[6] = {0.0f, 6.0f, 8.0f, 14.0f, 26.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED

@@ -4,7 +4,7 @@ from itertools import pairwise
 from math import exp, log
 
 MEASURED = (
-    (14.0, 38.0), (3.4, 50.0), (3.2, 61.0), (2.6, 66.0), (2.35, 71.0), (1.65, 81.0), (0.71, 89.0), (0.59, 96.0),
+    (14.0, 41.5), (3.4, 61.0), (3.2, 64.3), (2.6, 68.5), (2.35, 72.7), (1.65, 81.0), (0.71, 89.0), (0.59, 96.0),
     (0.12, 99.0),
 )
 """(wrongful throttles of a good partner a year, score at which throttle begins), on hard simulated streams at the seeds

@@ -18,6 +18,8 @@
 local FORMAT = 1
 local HALVES = {60000000, 600000000, 5400000000, 1800000000}
 
+local DAY = 86400000000      -- 16 of the longest half-lives
+
 local function lanes(number) return number < 2 and 4 or 3 end
 
 local function decays(since)
@@ -94,7 +96,7 @@ else
     if old then
         if old[2] == new[2] then
             add(sums, old[7], old[6], now, -1)
-            new[9], new[10] = old[9], old[10]
+            new[9], new[10] = old[9], now - old[9] < DAY and old[10] or {}
         else
             new[9], new[10] = now, so_far(old, now)
         end

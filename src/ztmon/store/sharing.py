@@ -67,6 +67,7 @@ class Sharing:
         self.keys = Keys(config.redis_prefix)
         self.failed = self.refused = self.exchanged = 0
         self.shared_before = shared_before
+        self.inherited = False          # the rows come from the process this one was forked from
         self.threads = threads
         self.clock = time.monotonic
         self._logged = 0.0
@@ -87,7 +88,7 @@ class Sharing:
         self._due: list[tuple[float, int, float]] = []
         self._due_at: dict[int, float] = {}
         self._supposed = 0.0
-        self.ledger: Ledger | None = None
+        self.ledger = Ledger(self.monitor, inherited=True) if self.inherited else None
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name="ztmon-sharing", daemon=True),
@@ -348,7 +349,7 @@ class Sharing:
             os.close(self._lock)
             self._lock = None
         if self.config.state is None:
-            self.shared_before = self.shared_before or self.ledger is not None
+            self.inherited = True
             self.host = f"{self.host.partition('~')[0]}~{secrets.token_hex(4)}"
         self._begin()
 
