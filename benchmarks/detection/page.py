@@ -13,7 +13,8 @@ Written by `make detection` (benchmarks/detection); do not edit. 40 simulated pa
 configuration, on seeds that nothing was tuned on; [the simulator](simulate.md) says what the streams hold. *Plain*:
 attacks of medium strength (0.5). *Hard*: partners of two calls an hour to ten a second with sessions, jobs, bouts of errors,
 expiring tokens, rotating addresses, and innocent happenings; strengths drawn from blatant to the edge of the noticeable.
-*Real shapes*: the same, the rates of the partners following real series.
+*Real shapes*: the same, the partners' rates following the real series of below, ten minutes a step: harsher than any
+partner, for some of them are silent for days and then call at fifty times their mean.
 
 The attack on the whole fleet, which is forty attacks at once, stands in its own line and is not in the sums.
 Found is an attack that leads to the level within its window; one that does not has an infinite delay. False is a rise
@@ -104,7 +105,7 @@ def overview(sections: dict[str, dict[str, Any]]) -> str:
 
 
 def section(name: str, data: dict[str, Any]) -> str:
-    lines = ["", f"## {name.capitalize()} streams", "",
+    lines = ["", f"## {name.capitalize()}" + ("" if "shapes" in name else " streams"), "",
              f"{data['days']:,.0f} partner-days. Rises in the half hour after an attack: {data['aftermath']}.", "",
              "Share of the attacks that reached the level, median delay, calls of the partner until then.", "",
              "| attack | n | " + " | ".join(LEVELS) + " |", "|" + "---|" * (2 + len(LEVELS))]

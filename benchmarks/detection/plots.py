@@ -31,7 +31,7 @@ def delays(sections: dict[str, dict[str, Any]], path: Path) -> None:
             reached = np.sort(seconds[np.isfinite(seconds)])
             axis.step(np.maximum(reached, 1.0), np.arange(1, len(reached) + 1) / len(seconds) * 100, where="post",
                       color=colour, label=level)
-        axis.set(xscale="log", xlabel="seconds since the attack began", title=f"{name} streams", ylim=(0, 101))
+        axis.set(xscale="log", xlabel="seconds since the attack began", title=name, ylim=(0, 101))
     axes[0][0].set_ylabel("attacks that reached it, %")
     axes[0][0].legend(loc="lower right", frameon=False)
     save(figure, path)
