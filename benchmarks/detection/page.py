@@ -41,20 +41,21 @@ RISKS = (
 )
 
 
-def write(sections: dict[str, dict[str, Any]], budgets: list[Any], series: list[Any]) -> str:
+def write(sections: dict[str, dict[str, Any]], budgets: list[Any], budget_seeds: range,
+          series: list[Any]) -> str:
     """The page as text."""
-    return (HEAD + overview(sections) + "".join(section(name, data) for name, data in sections.items()) + budget(budgets)
-            + real(series) + owasp())
+    return (HEAD + overview(sections) + "".join(section(name, data) for name, data in sections.items())
+            + budget(budgets, budget_seeds) + real(series) + owasp())
 
 
-def budget(budgets: list[Any]) -> str:
+def budget(budgets: list[Any], seeds: range) -> str:
     if not budgets:
         return ""
     days = budgets[0].days
     lines = ["", "## The budget", "",
              "`false_throttles_per_partner_year` sets the score at which throttle begins, from what hard streams were measured "
-             f"to cost at the seeds of the tuning. Here it is held against other seeds, over {days:,.0f} partner-days: in "
-             "brackets the upper end of the 95 % interval. Without the setting throttle begins at 61.", "",
+             f"to cost at other seeds. Here it is held against seeds {seeds.start}-{seeds.stop - 1}, over {days:,.0f} "
+             "partner-days: in brackets the upper end of the 95 % interval. Without the setting throttle begins at 61.", "",
              "| promised | throttle from | measured a partner and year | attacks at throttle | median delay |",
              "|---|---|---|---|---|"]
     lines += [f"| {kept.nominal:g} | {kept.score:.1f} | {kept.measured:.2f} ({upper(kept.episodes) / days * 365.25:.2f}) | "
