@@ -126,9 +126,12 @@ def replay(
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address to listen on: one of this machine's own (loopback).")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")] = 9000,
+        str | None, typer.Option(metavar="ADDRESS", show_default="127.0.0.1",
+                                 help="The address to listen on. One that other machines can reach needs a token.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", show_default="9000", help="The port to listen on; 0 takes a free one.")
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Let a few simulated partners call; every other minute one turns bad.")
     ] = False,
@@ -164,9 +167,11 @@ def serve(
             config = replace(config, store=None)
         elif store or (config.store is None and not demo):
             config = replace(config, store=store or _default_store())
+        given = {"listen": host, "port": port}
+        config = replace(config, gateway=replace(config.gateway, **{k: v for k, v in given.items() if v is not None}))
     except ConfigError as error:
         raise _refuse("serve", error) from None
-    raise typer.Exit(run(host, port, demo, config))
+    raise typer.Exit(run(config, demo))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ztcore.levels import Action
 from ztmon.errors import ConfigError, InputError
+from ztmon.gateway.settings import GatewayConfig, gateway_config
 
 LEVELS = tuple(level.name.lower() for level in Action)
 
@@ -181,6 +182,9 @@ class Config:
     signals: tuple[Any, ...] = ()
     """At most two signals of your own: functions, ztmon.signal(function, ...), or "package.module:name"."""
 
+    gateway: GatewayConfig = GatewayConfig()
+    """Settings of `ztmon serve`: where it listens, who may ask, its limits."""
+
     clock: str = "wall"
     """"wall": levels fall by the clock on the wall; "events": only as events' time stamps go on."""
 
@@ -195,6 +199,7 @@ class Config:
             value = getattr(self, name)
             put(self, name, (value,) if isinstance(value, str) or callable(value) else tuple(value))
         put(self, "thresholds", _thresholds(self.thresholds))
+        put(self, "gateway", gateway_config(self.gateway))
         put(self, "max_action", {str(k): _level(k, v) for k, v in dict(self.max_action).items()})
         for name, (good, allowed) in _RULES.items():
             value = getattr(self, name)
@@ -208,7 +213,7 @@ class Config:
         """The settings that the engine takes, by its names."""
         own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "signals",
                "clock", "store", "redis", "redis_prefix", "host", "shares_per_second", "share_most", "snapshot_seconds",
-               "history_days", "audit_days"}
+               "history_days", "audit_days", "gateway"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return settings | {f"threshold_{f.name}": getattr(self.thresholds, f.name) for f in fields(Thresholds)}
 

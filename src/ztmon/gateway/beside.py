@@ -1,0 +1,30 @@
+"""What runs beside the gateway's routes while it is served: other listeners, and what is done now and then.
+
+To add something, write a class with these methods in a module of its own and name it in all_beside().
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ztmon.gateway.app import Gateway
+
+
+class Beside(Protocol):
+    """Made with the Gateway, before the first request."""
+
+    def bind(self) -> None:
+        """Take addresses and ports. Raises ConfigError; nothing was started then."""
+
+    async def start(self) -> None:
+        """Begin. Returns when it works."""
+
+    async def stop(self) -> None:
+        """End, and take in what was accepted already. Called after the last request; also where start() was not."""
+
+    def stats(self) -> dict[str, int | float]:
+        """Counts and sizes by name, for /stats and, as ztmon_NAME, for /metrics."""
+
+
+def all_beside(gateway: "Gateway") -> tuple[Beside, ...]:
+    """Everything there is, as the settings want it."""
+    return ()
