@@ -5,7 +5,6 @@ import json
 import struct
 
 import msgpack
-import msgspec
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -22,7 +21,6 @@ EVENT = {
     "statusCode": 200, "responseTime": 45.25, "requestSize": 10, "responseSize": 512.5, "clientIp": "192.0.2.1",
     "userAgent": "curl", "count": 2,
 }  # fmt: skip
-MSGPACK = msgspec.msgpack.Decoder(wire.Event)
 
 
 def receiver(**options):
@@ -72,7 +70,7 @@ def test_every_format_is_what_observe_would_have_seen(form):
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 ODD = st.one_of(
-    st.none(), st.booleans(), TEXT, st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
+    st.none(), st.booleans(), TEXT, st.sampled_from(["x" * 255, "x" * 256, "y" * 8192, "y" * 8193]), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
     st.recursive(st.none() | TEXT | st.integers(0, 9), lambda x: st.lists(x, max_size=3) | st.dictionaries(TEXT, x, max_size=3),
                  max_leaves=6),
 )  # fmt: skip
@@ -102,12 +100,7 @@ def test_msgpack_is_accepted_where_http_accepts_it(changes, missing):
     """Likewise for msgpack."""
     event = {name: value for name, value in (EVENT | changes).items() if name not in missing}
     raw = msgpack.packb(event)
-    try:
-        MSGPACK.decode(raw)
-        good = True
-    except wire.BROKEN:
-        good = False
-    assert (outcome(raw) == "taken") == good
+    assert (outcome(raw) == "taken") == bool(wire.read_msgpack(raw)[0])
 
 
 @given(st.binary(max_size=200))
@@ -161,11 +154,11 @@ def test_fields_that_are_wrong_are_counted_by_name():
 
 def test_time_stamps_are_held_to_a_window():
     """What is older than 15 minutes or more than 10 s ahead is taken for that, and counted."""
-    for off, seen, counted in ((-7200, -900, "clamped_old"), (7200, 10, "clamped_early"), (-899, -899, None), (9, 9, None)):
+    for off, seen, counted in ((-7200, -900, 1), (7200, 10, 1), (-899, -899, 0), (9, 9, 0)):
         engine, taker = receiver()
         assert taker.take(json.dumps(EVENT | {"timestamp": (NOW + off) * 1000}).encode(), NOW) == "taken"
         assert engine.row("acme", "shop")["last_seen"] == int((NOW + seen) * 1e9)
-        assert [name for name in ("clamped_old", "clamped_early") if taker.stats()[name]] == ([counted] if counted else [])
+        assert taker.stats()["clamped"] == counted
 
 
 CALL = st.tuples(

@@ -5,7 +5,7 @@ from ztcore.reception cimport Reception
 cdef enum:
     AT_ONCE = 64                # datagrams of one system call
     DATAGRAM_MOST = 65536
-    STRIDE = 65536 + 64         # of the buffers: a little may be read beyond a datagram's end
+    STRIDE = 65536 + 64         # of the buffers; not a power of two, or all heads would share a few lines of the cache
 
 cdef class Receiver:
     cdef Reception *reception

@@ -24,7 +24,8 @@ from ztcore.layout import EVENT
 
 from ztcore.core cimport Core
 from ztcore.event cimport Event
-from ztcore.reception cimport (EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_datagram, reception_flush)
+from ztcore.reception cimport (EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_at, reception_datagram,
+                               reception_flush)
 from ztcore.signed cimport KEY_MOST
 
 cdef extern from "datagrams.h" nogil:
@@ -72,7 +73,7 @@ cdef int receive(Reception *reception, unsigned char *buffers, int socket, int b
             rung = turn_wait(socket, bell)
             continue
         calls[0] += 1
-        reception.now = now_ns()
+        reception_at(reception, now_ns())
         for i in range(n):
             reception_datagram(reception, buffers + i * STRIDE, turn_size(&turn, i))
         reception_flush(reception)
@@ -95,16 +96,17 @@ cdef class Receiver:
         self.buffers = <unsigned char *>PyMem_Calloc(AT_ONCE, STRIDE)
         if self.reception == NULL or self.buffers == NULL:
             raise MemoryError()
-        self.reception.name = <unsigned char *>PyMem_Calloc(1, NAMES_ROOM)
+        self.reception.wire.names = <unsigned char *>PyMem_Calloc(1, NAMES_ROOM)
         self.reception.events = <Event *>PyMem_Calloc(EVENTS_ROOM, sizeof(Event))
-        if self.reception.name == NULL or self.reception.events == NULL:
+        if self.reception.wire.names == NULL or self.reception.events == NULL:
             raise MemoryError()
         self.reception.table = &engine.table
-        self.reception.key = &engine.key
-        self.reception.names = engine.table.names
-        self.reception.me = engine.table.me
-        self.reception.clamp.back = <int64_t>(back_seconds * 1e9)
-        self.reception.clamp.ahead = <int64_t>(ahead_seconds * 1e9)
+        self.reception.wire.names_room = NAMES_ROOM
+        self.reception.wire.key = engine.key
+        self.reception.wire.learner.names = engine.table.names
+        self.reception.wire.learner.me = engine.table.me
+        self.reception.back = <int64_t>(back_seconds * 1e9)
+        self.reception.ahead = <int64_t>(ahead_seconds * 1e9)
         self.reception.signatures.window = <int64_t>(window_seconds * 1e3)
         self.reception.signatures.floor = now_ns() // 1000000 if started is None else <int64_t>(<double>started * 1e3)
         for number, key in (keys or {}).items():
@@ -126,7 +128,7 @@ cdef class Receiver:
         if self.bell >= 0:
             os.close(self.bell)
         if self.reception != NULL:
-            PyMem_Free(self.reception.name)
+            PyMem_Free(self.reception.wire.names)
             PyMem_Free(self.reception.events)
             memset(&self.reception.signatures, 0, sizeof(self.reception.signatures))
             PyMem_Free(self.reception)
@@ -157,10 +159,9 @@ cdef class Receiver:
         cdef int outcome
         if size > DATAGRAM_MOST:
             raise ValueError(f"a datagram of {size:,} bytes; there are none beyond 65,507")
-        memset(self.buffers + size, 0, 64)
         if size:
             memcpy(self.buffers, &view[0], size)
-        self.reception.now = now_ns() if now is None else <int64_t>(<double>now * 1e9)
+        reception_at(self.reception, now_ns() if now is None else <int64_t>(<double>now * 1e9))
         with nogil:
             outcome = reception_datagram(self.reception, self.buffers, size)
             reception_flush(self.reception)
@@ -168,12 +169,13 @@ cdef class Receiver:
 
     def stats(self):
         """Counts since the start: datagrams, bytes, calls (of recvmmsg), events (in datagrams that were taken),
-        observed (those that found a row), clamped_old and clamped_early; refused: datagrams by reason; missing and wrong: those by field."""
+        observed (those that found a row), clamped (time stamps);
+        refused: datagrams by reason; missing and wrong: those by field."""
         cdef Reception *a = self.reception
         cdef int i
         return {
             "datagrams": a.datagrams, "bytes": a.bytes, "calls": self.calls, "taken": a.outcome[0],
-            "events": a.received, "observed": a.observed, "clamped_old": a.clamp.old, "clamped_early": a.clamp.early,
+            "events": a.received, "observed": a.observed, "clamped": a.wire.clamped,
             "refused": {OUTCOME_NAMES[i]: a.outcome[i] for i in range(1, OUTCOMES)},
             "missing": {FIELD_NAMES[i]: a.missing[i] for i in range(12) if a.missing[i]},
             "wrong": {FIELD_NAMES[i]: a.wrong[i] for i in range(12) if a.wrong[i]},

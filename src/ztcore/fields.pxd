@@ -4,6 +4,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp
 
+from ztcore.wire cimport WIRE_NAME, WIRE_TEXT
+
 cdef enum:                      # fields; the texts come first
     FIELD_APP = 0
     FIELD_PARTNER = 1
@@ -25,6 +27,7 @@ cdef enum:
     FIELDS_REQUIRED = 0x1cf     # application, partner, endpoint, method, time stamp, status, latency
     FIELDS_NOT_EMPTY = 0x0f
     FIELDS_OR_NULL = 0xe30
+    FIELDS_LONG = 0x24
 
 cdef extern from *:
     """
@@ -80,7 +83,8 @@ cdef inline void telemetry_null(Telemetry *t, int field) noexcept nogil:
         t.bad |= (1 << field) & ~FIELDS_OR_NULL
 
 cdef inline void telemetry_text(Telemetry *t, int field, const unsigned char *s, uint64_t n) noexcept nogil:
-    if field >= TEXTS or (n == 0 and FIELDS_NOT_EMPTY & (1 << field)):
+    if field >= TEXTS or (n == 0 and FIELDS_NOT_EMPTY & (1 << field)) or n > <uint64_t>(
+            WIRE_TEXT if FIELDS_LONG & (1 << field) else WIRE_NAME):
         telemetry_bad(t, field)
         return
     t.text[field] = s

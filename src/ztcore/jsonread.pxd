@@ -1,25 +1,23 @@
 # One JSON object (RFC 8259) to an event's fields. Strings with escapes are written out where they lie, for what they say is
 # never longer; nothing is allocated, and nesting is counted, not recursed into.
+# HTTP reads JSON by json.pxd, which leaves what is unusual to a parser in Python: a datagram has none to be left to.
 #
-# The bytes must be one's own to change, with READ_AHEAD more behind their end.
+# The bytes must be one's own to change.
 
 from libc.math cimport pow
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memmove
 
-from ztcore.hash cimport load64
 from ztcore.ids cimport hex_digit, is_digit
 from ztcore.fields cimport (FIELD_UNKNOWN, Telemetry, field_named, telemetry_bad, telemetry_null, telemetry_number,
                                telemetry_text)
-from ztcore.utf8 cimport utf8_length, utf8_put
+from ztcore.json cimport utf8_size, zt_json_plain
+from ztcore.utf8 cimport utf8_put
 
 cdef enum:
-    READ_AHEAD = 8
     DEPTH_MOST = 64             # of values that are skipped
     OBJECT_OPEN = 123
     ARRAY_OPEN = 91
-
-cdef extern from "paths.h" nogil:
-    int zt_ctz64(uint64_t x) noexcept
 
 cdef struct Json:
     unsigned char *at
@@ -32,13 +30,6 @@ cdef struct JsonText:
 cdef inline void json_blanks(Json *j) noexcept nogil:
     while j.at < j.end and (j.at[0] == 32 or 9 <= j.at[0] <= 10 or j.at[0] == 13):
         j.at += 1
-
-cdef inline uint64_t special_bytes(uint64_t x) noexcept nogil:
-    """The high bit of each byte that is a quote, a backslash, a control character or beyond ASCII; those above the first
-    may be wrong."""
-    cdef uint64_t quote = x ^ <uint64_t>0x2222222222222222, slash = x ^ <uint64_t>0x5c5c5c5c5c5c5c5c
-    return (((quote - <uint64_t>0x0101010101010101) & ~quote) | ((slash - <uint64_t>0x0101010101010101) & ~slash)
-            | ((x - <uint64_t>0x2020202020202020) & ~x) | x) & <uint64_t>0x8080808080808080
 
 cdef inline int64_t four_hex(const unsigned char *s, const unsigned char *end) noexcept nogil:
     """The number that four hexadecimal digits are, -1 where they are none."""
@@ -93,44 +84,31 @@ cdef inline bint json_escape(Json *j, unsigned char **to) noexcept nogil:
 
 cdef inline bint json_text(Json *j, JsonText *out) noexcept nogil:
     """Behind the quote that opens it."""
-    cdef unsigned char *to
-    cdef uint64_t special
+    cdef unsigned char *to = NULL       # where the next bytes go, once an escape was written out
+    cdef unsigned char *stop
     cdef size_t n
-    out.at = to = j.at
+    out.at = j.at
     while True:
-        if to == j.at:          # nothing was written out yet: only look
-            special = special_bytes(load64(j.at))
-            if special == 0:
-                j.at += 8
-                to = j.at
-                if j.at >= j.end:
-                    return False
-                continue
-            j.at += zt_ctz64(special) >> 3
-            to = j.at
-        if j.at >= j.end or j.at[0] < 32:
-            return False
-        if j.at[0] == 34:
-            out.size = to - out.at
-            j.at += 1
-            return True
-        if j.at[0] == 92:
-            j.at += 1
-            if not json_escape(j, &to):
+        stop = <unsigned char *>zt_json_plain(j.at, j.end)
+        while stop < j.end and stop[0] >= 0x80:
+            n = utf8_size(stop, j.end)
+            if n == 0:
                 return False
-            continue
-        n = utf8_length(j.at, j.end)
-        if n == 0:
+            stop = <unsigned char *>zt_json_plain(stop + n, j.end)
+        if to != NULL:
+            memmove(to, j.at, stop - j.at)
+            to += stop - j.at
+        j.at = stop
+        if stop == j.end or stop[0] < 32:
             return False
-        if to == j.at:
-            to += n
-            j.at += n
-            continue
-        while n:
-            to[0] = j.at[0]
-            to += 1
-            j.at += 1
-            n -= 1
+        j.at += 1
+        if stop[0] == 34:
+            out.size = (to if to != NULL else stop) - out.at
+            return True
+        if to == NULL:
+            to = stop
+        if not json_escape(j, &to):
+            return False
 
 cdef inline bint json_number(Json *j, double *out, bint *whole) noexcept nogil:
     cdef bint minus = j.at < j.end and j.at[0] == 45

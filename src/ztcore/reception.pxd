@@ -1,28 +1,28 @@
 # From a datagram to events, without the GIL: which of the formats it is, its fields, the keys of its names. What cannot be
 # used is counted by what is wrong with it.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ztcore.batch cimport batch
-from ztcore.clamp cimport Clamp, clamp_time
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_OTHER, Event
-from ztcore.hash cimport SipKey
+from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENCY, FIELD_METHOD, FIELD_PARTNER,
+                            FIELD_REQUEST, FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Telemetry,
+                            telemetry_amount, telemetry_missing, telemetry_start)
+from ztcore.json cimport Span
 from ztcore.jsonread cimport json_read
-from ztcore.keys cimport app_hash, app_key, partner_key, source_key
-from ztcore.learned cimport Learned, learned_see
+from ztcore.keys cimport partner_key, source_key
+from ztcore.learner cimport learner_meet
 from ztcore.msgpackread cimport msgpack_read
-from ztcore.names cimport Names
+from ztcore.namerecord cimport record_put
 from ztcore.packed cimport OURS, PACKED_KIND, PACKED_VERSION, PackedHead, PackedRecord
-from ztcore.paths cimport PATH_SUSPICIOUS, Path, method_index, path_parse
-from ztcore.signed cimport (MAC_SIZE, SIGNATURE_GOOD, SIGNATURE_MISSING, SIGNED_HEAD, SIGNED_KIND, Signatures,
-                            signature_check)
+from ztcore.paths cimport PATH_SUSPICIOUS, Path, path_parse
+from ztcore.signed cimport MAC_SIZE, SIGNATURE_GOOD, SIGNED_HEAD, SIGNED_KIND, Signatures, signature_check
 from ztcore.syslog cimport PRIORITY_OPEN, syslog_json
 from ztcore.table cimport Table
-from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENCY, FIELD_METHOD, FIELD_PARTNER,
-                               FIELD_REQUEST, FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Telemetry,
-                               telemetry_amount, telemetry_missing, telemetry_start)
 from ztcore.utf8 cimport utf8_good
+from ztcore.wire cimport (Intake, WIRE_COUNT, WIRE_NAME, WIRE_REQUEST_BYTES, WIRE_REQUIRED, WIRE_RESPONSE_BYTES, WIRE_SOURCE,
+                          WIRE_TEXT, Wire, WireApp, wire_app, wire_event, wire_time)
 
 cdef extern from "paths.h" nogil:
     int zt_ctz64(uint64_t x) noexcept
@@ -42,20 +42,12 @@ cdef enum:                      # what became of a datagram
 cdef enum:
     EVENTS_ROOM = 4096
     EVENTS_MOST = 2048          # of one datagram
-    NAME_MOST = 255
     NAMES_ROOM = 2097152
     NAMES_MOST = 1050000        # of one datagram
     PACKED_TEXTS = 4096         # of one datagram
-    APPS_KEPT = 256
-    COUNT_USABLE = 2147483647
-
-cdef struct KeptApp:            # an application's secret
-    uint64_t hash
-    SipKey key
 
 cdef struct PackedText:         # a text of a packed batch, and what was found out about it
-    const unsigned char *at
-    uint64_t size
+    Span text
     uint64_t partner            # key, as a partner of `app`
     uint64_t source             # key, as an address; 0: not yet
     uint32_t app                # 0: not yet
@@ -65,10 +57,9 @@ cdef struct PackedText:         # a text of a packed batch, and what was found o
 
 cdef struct Reception:
     const Table *table
-    const SipKey *key
-    Names *names
-    uint64_t me
     int64_t now                 # ns
+    int64_t back                # ns: how far time stamps may be off
+    int64_t ahead
     uint64_t datagrams
     uint64_t bytes
     uint64_t outcome[OUTCOMES]
@@ -77,65 +68,37 @@ cdef struct Reception:
     uint64_t received           # events in datagrams that could be used
     uint64_t observed           # events that found a row
     uint64_t waiting            # events that are not observed yet
-    uint64_t names_size
     Event *events
-    unsigned char *name
-    Clamp clamp
-    Learned learned
-    KeptApp app[APPS_KEPT]
+    Intake wire
     PackedText text[PACKED_TEXTS]
     Signatures signatures
 
-cdef inline const SipKey *reception_app(Reception *in_, const unsigned char *name, uint64_t size) noexcept nogil:
-    cdef uint64_t hash = app_hash(in_.key, name, size)
-    cdef KeptApp *kept = &in_.app[hash & (APPS_KEPT - 1)]
-    if kept.hash != hash:
-        kept.hash = hash
-        app_key(in_.key, hash, &kept.key)
-    return &kept.key
+cdef inline Span span_of(const Telemetry *t, int field) noexcept nogil:
+    cdef Span span
+    span.at = t.text[field]
+    span.size = t.size[field] if t.seen & (1 << field) else 0
+    return span
 
-cdef inline uint32_t reception_name(Reception *in_, const unsigned char *app, uint64_t app_size, const unsigned char *partner,
-                                 uint64_t size) noexcept nogil:
-    """Write down who a partner is; its place, from 1."""
-    cdef unsigned char *to = in_.name + in_.names_size
-    cdef uint32_t at = <uint32_t>in_.names_size + 1
-    app_size = app_size if app_size < NAME_MOST else NAME_MOST
-    size = size if size < NAME_MOST else NAME_MOST
-    to[0] = <unsigned char>app_size
-    memcpy(to + 1, app, app_size)
-    to[1 + app_size] = <unsigned char>size
-    memcpy(to + 2 + app_size, partner, size)
-    in_.names_size += 2 + app_size + size
-    return at
-
-cdef inline void reception_path(Reception *in_, Event *e, const Path *path, const unsigned char *s, uint64_t n) noexcept nogil:
-    e.endpoint = path.endpoint
-    e.object_id = path.object_id
-    e.flags = EVENT_SUSPICIOUS if path.flags & PATH_SUSPICIOUS else 0
-    learned_see(&in_.learned, in_.names, in_.me, in_.key, path, s, n, e)
-
-cdef inline void reception_event(Reception *in_, const Telemetry *t) noexcept nogil:
-    """An event whose fields are all there."""
-    cdef Event *e = in_.events + in_.waiting
-    cdef const SipKey *app = reception_app(in_, t.text[FIELD_APP], t.size[FIELD_APP])
-    cdef double count = telemetry_amount(t, FIELD_COUNT)
-    cdef Path path
-    e.timestamp = clamp_time(&in_.clamp, <int64_t>(t.number[FIELD_TIMESTAMP] * 1e6), in_.now)
-    e.partner = partner_key(app, t.text[FIELD_PARTNER], t.size[FIELD_PARTNER])
-    e.name = reception_name(in_, t.text[FIELD_APP], t.size[FIELD_APP], t.text[FIELD_PARTNER], t.size[FIELD_PARTNER])
-    e.source = 0
-    if t.seen & (1 << FIELD_SOURCE) and t.size[FIELD_SOURCE]:
-        e.source = source_key(in_.key, t.text[FIELD_SOURCE], t.size[FIELD_SOURCE])
-    e.latency_ms = <float>t.number[FIELD_LATENCY]
-    e.request_bytes = <float>telemetry_amount(t, FIELD_REQUEST)
-    e.response_bytes = <float>telemetry_amount(t, FIELD_RESPONSE)
-    e.status = <uint16_t>t.number[FIELD_STATUS]
-    e.method = <uint8_t>method_index(t.text[FIELD_METHOD], t.size[FIELD_METHOD])
-    e.count = (<uint32_t>count if count < COUNT_USABLE else 0) if t.seen & (1 << FIELD_COUNT) else 1
-    path_parse(in_.key, t.text[FIELD_ENDPOINT], t.size[FIELD_ENDPOINT], e.method, True, &path)
-    reception_path(in_, e, &path, t.text[FIELD_ENDPOINT], t.size[FIELD_ENDPOINT])
+cdef inline bint reception_event(Reception *in_, const Telemetry *t) noexcept nogil:
+    """An event whose fields are all there and may hold what they hold."""
+    cdef Wire w
+    w.have = WIRE_REQUIRED | WIRE_REQUEST_BYTES | WIRE_RESPONSE_BYTES | WIRE_SOURCE | WIRE_COUNT
+    w.app = span_of(t, FIELD_APP)
+    w.partner = span_of(t, FIELD_PARTNER)
+    w.endpoint = span_of(t, FIELD_ENDPOINT)
+    w.method = span_of(t, FIELD_METHOD)
+    w.source = span_of(t, FIELD_SOURCE)
+    w.timestamp = t.number[FIELD_TIMESTAMP]
+    w.latency_ms = t.number[FIELD_LATENCY]
+    w.request_bytes = telemetry_amount(t, FIELD_REQUEST)
+    w.response_bytes = telemetry_amount(t, FIELD_RESPONSE)
+    w.status = <int64_t>t.number[FIELD_STATUS]
+    w.count = <int64_t>t.number[FIELD_COUNT] if t.seen & (1 << FIELD_COUNT) else 1
+    if not wire_event(&in_.wire, &w, in_.events + in_.waiting):
+        return False
     in_.waiting += 1
     in_.received += 1
+    return True
 
 cdef inline int reception_fields(Reception *in_, const Telemetry *t, bint whole) noexcept nogil:
     """whole: it was readable to its end."""
@@ -148,8 +111,7 @@ cdef inline int reception_fields(Reception *in_, const Telemetry *t, bint whole)
     if missing:
         in_.missing[zt_ctz64(missing)] += 1
         return REFUSED_MISSING
-    reception_event(in_, t)
-    return TAKEN
+    return TAKEN if reception_event(in_, t) else REFUSED_FIELD
 
 cdef inline bint packed_texts(Reception *in_, const unsigned char *s, const unsigned char *end, int texts) noexcept nogil:
     cdef PackedText *text
@@ -163,8 +125,8 @@ cdef inline bint packed_texts(Reception *in_, const unsigned char *s, const unsi
         if end - s < size or not utf8_good(s, size):
             return False
         text = &in_.text[i]
-        text.at = s
-        text.size = size
+        text.text.at = s
+        text.text.size = size
         text.app = 0
         text.source = 0
         text.method = -1
@@ -173,28 +135,34 @@ cdef inline bint packed_texts(Reception *in_, const unsigned char *s, const unsi
 
 cdef inline void packed_event(Reception *in_, const PackedRecord *r, int64_t base) noexcept nogil:
     cdef Event *e = in_.events + in_.waiting
+    cdef Intake *wire = &in_.wire
     cdef PackedText *app = &in_.text[r.app - 1]
     cdef PackedText *partner = &in_.text[r.partner - 1]
     cdef PackedText *endpoint = &in_.text[r.endpoint - 1]
     cdef PackedText *source
-    e.timestamp = clamp_time(&in_.clamp, base + <int64_t>r.after * 1000, in_.now)
+    cdef WireApp other
+    e.timestamp = wire_time(wire, <double>(base + r.after) * 0.001)
     if partner.app != r.app:
         partner.app = r.app
-        partner.partner = partner_key(reception_app(in_, app.at, app.size), partner.at, partner.size)
-        partner.name = reception_name(in_, app.at, app.size, partner.at, partner.size)
+        partner.partner = partner_key(&wire_app(wire, &app.text, &other).key, partner.text.at, partner.text.size)
+        partner.name = <uint32_t>wire.names_size + 1
+        wire.names_size += record_put(wire.names + wire.names_size, app.text.at, app.text.size, partner.text.at, partner.text.size)
     e.partner = partner.partner
     e.name = partner.name
     e.source = 0
     if r.source:
         source = &in_.text[r.source - 1]
-        if source.source == 0 and source.size:
-            source.source = source_key(in_.key, source.at, source.size)
+        if source.source == 0:
+            source.source = source_key(&wire.key, source.text.at, source.text.size)
         e.source = source.source
     e.method = r.method
     if endpoint.method != r.method:
-        path_parse(in_.key, endpoint.at, endpoint.size, r.method, True, &endpoint.path)
+        path_parse(&wire.key, endpoint.text.at, endpoint.text.size, r.method, True, &endpoint.path)
         endpoint.method = r.method
-    reception_path(in_, e, &endpoint.path, endpoint.at, endpoint.size)
+    e.endpoint = endpoint.path.endpoint
+    e.object_id = endpoint.path.object_id
+    e.flags = EVENT_SUSPICIOUS if endpoint.path.flags & PATH_SUSPICIOUS else 0
+    learner_meet(&wire.learner, &wire.key, &endpoint.path, endpoint.text.at, endpoint.text.size, e)
     e.latency_ms = r.latency_ms
     e.request_bytes = r.request_bytes
     e.response_bytes = r.response_bytes
@@ -202,12 +170,16 @@ cdef inline void packed_event(Reception *in_, const PackedRecord *r, int64_t bas
     e.count = r.count
     in_.waiting += 1
 
+cdef inline bint text_fits(const Reception *in_, int number, int texts, uint64_t most) noexcept nogil:
+    """Is there a text of this number, and not too long?"""
+    return 1 <= number <= texts and 1 <= in_.text[number - 1].text.size <= most
+
 cdef inline bint packed_fits(const Reception *in_, const PackedRecord *r, int texts) noexcept nogil:
     """Do the numbers of a record name texts of this batch, and are its values allowed?"""
-    return (1 <= r.app <= texts and 1 <= r.partner <= texts and 1 <= r.endpoint <= texts and r.source <= texts
+    return (text_fits(in_, r.app, texts, WIRE_NAME) and text_fits(in_, r.partner, texts, WIRE_NAME)
+            and text_fits(in_, r.endpoint, texts, WIRE_TEXT) and (r.source == 0 or text_fits(in_, r.source, texts, WIRE_NAME))
             and r.method <= METHOD_OTHER and 100 <= r.status <= 599 and r.count >= 1
-            and r.latency_ms >= 0.0 and r.request_bytes >= 0.0 and r.response_bytes >= 0.0
-            and in_.text[r.app - 1].size > 0 and in_.text[r.partner - 1].size > 0 and in_.text[r.endpoint - 1].size > 0)
+            and r.latency_ms >= 0.0 and r.request_bytes >= 0.0 and r.response_bytes >= 0.0)
 
 cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
     """All of a batch or nothing."""
@@ -215,7 +187,6 @@ cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_
     cdef PackedRecord record
     cdef const unsigned char *at = s + sizeof(PackedHead)
     cdef uint64_t i
-    cdef int64_t base
     if n < sizeof(PackedHead):
         return REFUSED_PACKED
     memcpy(&head, s, sizeof(PackedHead))
@@ -228,10 +199,9 @@ cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_
         memcpy(&record, at + i * sizeof(PackedRecord), sizeof(PackedRecord))
         if not packed_fits(in_, &record, head.texts):
             return REFUSED_PACKED
-    base = head.base * 1000 if head.base < <int64_t>9000000000000000 else <int64_t>9000000000000000000
     for i in range(head.events):
         memcpy(&record, at + i * sizeof(PackedRecord), sizeof(PackedRecord))
-        packed_event(in_, &record, base)
+        packed_event(in_, &record, head.base)
     in_.received += head.events
     return TAKEN
 
@@ -269,16 +239,22 @@ cdef inline int reception_payload(Reception *in_, unsigned char *s, uint64_t n) 
 cdef inline void reception_flush(Reception *in_) noexcept nogil:
     """Let the engine observe what waits."""
     if in_.waiting:
-        in_.observed += batch(in_.table, in_.key, in_.events, in_.waiting, in_.name, in_.names_size, NULL)
+        in_.observed += batch(in_.table, &in_.wire.key, in_.events, in_.waiting, in_.wire.names, in_.wire.names_size, NULL, NULL, NULL)
     in_.waiting = 0
-    in_.names_size = 0
+    in_.wire.names_size = 0
+
+cdef inline void reception_at(Reception *in_, int64_t now) noexcept nogil:
+    """What comes from here on came at that time."""
+    in_.now = now
+    in_.wire.earliest = now - in_.back
+    in_.wire.latest = now + in_.ahead
 
 cdef inline int reception_datagram(Reception *in_, unsigned char *s, uint64_t n) noexcept nogil:
-    """Take in n bytes that may be changed, with READ_AHEAD of jsonread.pxd behind them. in_.now is the time."""
+    """Take in n bytes that may be changed. reception_at() said when."""
     cdef int outcome = SIGNATURE_GOOD
     in_.datagrams += 1
     in_.bytes += n
-    if in_.waiting + EVENTS_MOST > EVENTS_ROOM or in_.names_size + NAMES_MOST > NAMES_ROOM:
+    if in_.waiting + EVENTS_MOST > EVENTS_ROOM or in_.wire.names_size + NAMES_MOST > NAMES_ROOM:
         reception_flush(in_)
     if in_.signatures.wanted or (n > 1 and s[0] == OURS and s[1] == SIGNED_KIND):
         outcome = signature_check(&in_.signatures, s, n, in_.now // 1000000)

@@ -19,6 +19,10 @@ REDIS = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
 
+GATEWAY_NAMES = {"upstream": "BACKEND_API_URL"}
+"""Likewise of the gateway's settings."""
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return NAMES.get(name, f"ZTMON_{name.upper()}")
@@ -26,7 +30,7 @@ def variable(name: str) -> str:
 
 def gateway_variable(name: str) -> str:
     """That of a setting of the gateway."""
-    return f"ZTMON_GATEWAY_{name.upper()}"
+    return GATEWAY_NAMES.get(name, f"ZTMON_GATEWAY_{name.upper()}")
 
 
 def read(config: type) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def read(config: type) -> dict[str, Any]:
         default = f.default if f.default is not MISSING else None
         shown[f.name] = (kind | None, Field(default=default, validation_alias=AliasChoices(variable(f.name))))
     for f in fields(GatewayConfig):
-        kind = tuple[str, ...] if f.name in ("hosts", "origins", "trusted_proxies") else gateway_hints[f.name]
+        kind = tuple[str, ...] if f.name in ("hosts", "origins", "trusted_proxies", "udp_keys") else gateway_hints[f.name]
         shown[f"gateway_{f.name}"] = (kind | None, Field(default=None, validation_alias=AliasChoices(gateway_variable(f.name))))
     for level in LEVELS:
         name = f"ANOMALY_THRESHOLD_{level.upper()}"

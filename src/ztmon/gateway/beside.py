@@ -27,4 +27,7 @@ class Beside(Protocol):
 
 def all_beside(gateway: "Gateway") -> tuple[Beside, ...]:
     """Everything there is, as the settings want it."""
-    return ()
+    from ztmon.gateway.udp import Udp
+    from ztmon.gateway.upstream import Upstream
+    return (*((Udp(gateway),) if gateway.settings.udp_port is not None else ()),
+            *((Upstream(gateway),) if gateway.settings.upstream is not None else ()))

@@ -3,8 +3,9 @@
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from ztmon.errors import ConfigError
 
@@ -41,9 +42,42 @@ def _list(good: Callable[[str], bool], of: str) -> Rule:
     return (lambda x: isinstance(x, tuple) and all(isinstance(y, str) and good(y) for y in x), f"a list of {of}")
 
 
+def udp_keys(texts: tuple[str, ...]) -> dict[int, bytes]:
+    """Keys by number, from NUMBER:HEXADECIMAL each. Raises ValueError."""
+    found = {}
+    for text in texts:
+        number, _, secret = text.partition(":")
+        found[int(number)] = bytes.fromhex(secret)
+    return found
+
+
+def _udp_keys(texts: tuple[str, ...]) -> bool:
+    try:
+        return all(0 <= number <= 255 and 16 <= len(key) <= 64 for number, key in udp_keys(texts).items())
+    except (ValueError, AttributeError):
+        return False
+
+
+def _upstream(x: Any) -> bool:
+    try:
+        found = urlsplit(x)
+        return found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0 and not found.query
+    except (ValueError, AttributeError):
+        return False
+
+
 _RULES: dict[str, Rule] = {
     "listen": (lambda x: isinstance(x, str), "an address or a name"),
     "port": _whole(0, 65535),
+    "udp_listen": (lambda x: isinstance(x, str), "an address"),
+    "udp_port": (lambda x: x is None or _whole(0, 65535)[0](x), "a whole number from 0 to 65,535, or nothing"),
+    "udp_keys": (lambda x: isinstance(x, tuple) and _udp_keys(x), "a list of keys as NUMBER:HEXADECIMAL, of 16 to 64 bytes"),
+    "upstream": (lambda x: x is None or _upstream(x), "a URL such as http://127.0.0.1:8000"),
+    "upstream_listen": (lambda x: isinstance(x, str), "an address"),
+    "upstream_port": _whole(0, 65535),
+    "upstream_app": (lambda x: isinstance(x, str) and x != "", "a name"),
+    "upstream_seconds": _number(0.1, 3600.0),
+    "key_header": (lambda x: isinstance(x, str) and x.isascii() and x != "" and not set(" :\0\r\n") & set(x), "the name of a header"),
     "tls_certificate": _PATH,
     "tls_key": _PATH,
     "tls_clients": _PATH,
@@ -76,6 +110,33 @@ class GatewayConfig:
 
     port: int = 9000
     """The port of telemetry, reading and control; 0: any free one."""
+
+    udp_listen: str = "127.0.0.1"
+    """The address for telemetry by UDP. One that others can reach needs udp_keys."""
+
+    udp_port: int | None = None
+    """The port of telemetry by UDP, 0: any free one; None: there is none. `ztmon serve` takes 9001."""
+
+    udp_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys of signed datagrams, NUMBER:HEXADECIMAL each; with any, what is not signed is refused."""
+
+    upstream: str | None = None
+    """URL of the application that the reverse proxy stands before; None: there is no reverse proxy."""
+
+    upstream_listen: str = "127.0.0.1"
+    """The address that the reverse proxy listens on."""
+
+    upstream_port: int = 3000
+    """The port that the reverse proxy listens on; 0: any free one."""
+
+    upstream_app: str = "default"
+    """The application whose partners call through the reverse proxy."""
+
+    upstream_seconds: float = 60.0
+    """How long the application may take to answer, and to go on while it does."""
+
+    key_header: str = "x-api-key"
+    """The header with a caller's API key, where a proxy names no partner; only a keyed hash of it is kept."""
 
     tls_certificate: str | None = None
     """A PEM file with the server's certificate and its chain; None: no TLS."""
@@ -142,12 +203,13 @@ class GatewayConfig:
         for name in ("tls_certificate", "tls_key", "tls_clients"):
             if isinstance(getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
-        for name in ("hosts", "origins", "trusted_proxies"):
+        for name in ("hosts", "origins", "trusted_proxies", "udp_keys"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name, (good, allowed) in _RULES.items():
             if not good(getattr(self, name)):
-                raise ConfigError(f"gateway.{name} is {getattr(self, name)!r}; allowed is {allowed}")
+                shown = "(hidden)" if name == "udp_keys" else repr(getattr(self, name))
+                raise ConfigError(f"gateway.{name} is {shown}; allowed is {allowed}")
         if self.tls_certificate is None and (self.tls_key or self.tls_clients):
             raise ConfigError("gateway.tls_certificate is unset; tls_key and tls_clients need it")
 
