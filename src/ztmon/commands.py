@@ -3,11 +3,12 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ztmon.commands_store import register
+from ztmon.commands_token import token_app
 from ztmon.replay.options import FORMATS, Options
 
 app = typer.Typer(
@@ -147,18 +148,33 @@ def serve(
     redis: Annotated[
         str, typer.Option(metavar="URL", show_default="ZTMON_REDIS", help="Share with other hosts through this Redis.")
     ] = "",
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", show_default=False,
+                                  help="Settings; the environment beats it, options beat both. Read again on SIGHUP.")
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default=False, help="Serve TLS with this certificate and its chain.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default="in the same file", help="The certificate's key.")
+    ] = None,
+    tls_clients: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default=False,
+                                  help="Let in only clients with a certificate of one of these authorities.")
+    ] = None,
+    log: Annotated[str | None, typer.Option(metavar="text|json", show_default="text", help="What lines of the log are.")] = None,
 ) -> None:
     """Take telemetry over HTTP, answer with decisions, and show the partners on a page.
 
     POST /telemetry takes one JSON object, an array, or one object a line. GET /partners lists the
-    partners, GET /partners/NAME?app=APP tells all about one. Settings come from the environment.
+    partners, GET /partners/NAME?app=APP tells all about one. Settings come from the environment, or a file.
     """
     from ztmon.config import Config
-    from ztmon.errors import ConfigError
+    from ztmon.errors import ZtmonError
     from ztmon.serve import run
 
-    try:
-        config = Config.from_env()
+    def read() -> Config:
+        config = Config.from_file(config_file, environment=True) if config_file else Config.from_env()
         if state:
             config = replace(config, state=state)
         if redis:
@@ -166,12 +182,16 @@ def serve(
         if store == "-":
             config = replace(config, store=None)
         elif store or (config.store is None and not demo):
-            config = replace(config, store=store or _default_store())
-        given = {"listen": host, "port": port}
-        config = replace(config, gateway=replace(config.gateway, **{k: v for k, v in given.items() if v is not None}))
-    except ConfigError as error:
+            config = replace(config, store=store or default_store())
+        given: dict[str, Any] = {"listen": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key,
+                 "tls_clients": tls_clients, "log": log}
+        return replace(config, gateway=replace(config.gateway, **{k: v for k, v in given.items() if v is not None}))
+
+    try:
+        config = read()
+    except ZtmonError as error:
         raise _refuse("serve", error) from None
-    raise typer.Exit(run(config, demo))
+    raise typer.Exit(run(config, demo, read=read))
 
 
 @app.command()
@@ -232,9 +252,10 @@ def simulate(
 
 
 register(app)
+app.add_typer(token_app, name="token")
 
 
-def _default_store() -> str:
+def default_store() -> str:
     """Where the gateway remembers unless it is told."""
     from platformdirs import user_state_path
 

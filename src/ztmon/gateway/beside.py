@@ -27,4 +27,8 @@ class Beside(Protocol):
 
 def all_beside(gateway: "Gateway") -> tuple[Beside, ...]:
     """Everything there is, as the settings want it."""
-    return ()
+    found: list[Beside] = []
+    if gateway.settings.otlp is not None:
+        from ztmon.gateway.otel import OpenTelemetry
+        found.append(OpenTelemetry(gateway))
+    return tuple(found)
