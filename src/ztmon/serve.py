@@ -5,22 +5,26 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ztmon.config import Config
 from ztmon.errors import ConfigError, ZtmonError
+from ztmon.gateway.logs import set_up
 from ztmon.gateway.settings import GatewayConfig
 
 if TYPE_CHECKING:
     import uvicorn
 
     from ztmon.gateway.app import Gateway
+
+log = logging.getLogger("ztmon.gateway")
 
 REFUSED = 2
 """Exit code where nothing was started."""
@@ -29,13 +33,17 @@ GRACE_SECONDS = 3
 """For requests under way when it is told to stop."""
 
 BACKLOG = 1024
+REFRESH_SECONDS = 2.0
+
+Reader = Callable[[], Config]
 
 
-def run(config: Config | None = None, demo: bool = False, seed: int = 1) -> int:
+def run(config: Config | None = None, demo: bool = False, seed: int = 1, read: Reader | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code: 0, or 2 where it could not start (one line on
-    standard error says why). config: None: the defaults. seed: of the demo."""
+    standard error says why). config: None: the defaults. seed: of the demo. read: reads the settings again on SIGHUP."""
     try:
         config = config if config is not None else Config()
+        set_up(config.gateway.log)
         if demo:
             from ztmon.gateway.demo import demo_config
             config = demo_config(config)
@@ -50,10 +58,10 @@ def run(config: Config | None = None, demo: bool = False, seed: int = 1) -> int:
         print(f"ztmon serve: {error}", file=sys.stderr)
         return REFUSED
     with listening:
-        return serve(gateway, listening, seed)
+        return serve(gateway, listening, seed, read)
 
 
-def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int = 1) -> int:
+def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int = 1, read: Reader | None = None) -> int:
     """The same for a Gateway that is there; it is closed in the end."""
     try:
         if listening is None:
@@ -69,14 +77,15 @@ def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int 
     try:
         import uvloop
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(gateway, server, listening, seed))
+            runner.run(_serve(gateway, server, listening, seed, read))
     finally:
         gateway.close()
     return 0
 
 
 def make_server(app: Any, settings: GatewayConfig) -> "uvicorn.Server":
-    """A server around an ASGI application; its serve(sockets=[..]) runs it. Raises ConfigError where uvicorn is missing or the certificate cannot be used."""
+    """A server around an ASGI application; its serve(sockets=[..]) runs it. Raises ConfigError where uvicorn is missing or
+    the certificate cannot be used."""
     try:
         import uvicorn
 
@@ -146,9 +155,12 @@ def load_certificate(context: ssl.SSLContext, settings: GatewayConfig) -> None:
         raise ConfigError(f"gateway.tls_certificate: {settings.tls_certificate} cannot be used: {error}") from None
 
 
-async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket.socket, seed: int) -> None:
+async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket.socket, seed: int,
+                 read: Reader | None) -> None:
     """Until told to stop."""
     life = None
+    running: set[asyncio.Task[None]] = set()
+    now_and_then = asyncio.ensure_future(_refresh(gateway))
     try:
         if gateway.demo:
             from ztmon.gateway.demo import Demo
@@ -158,18 +170,46 @@ async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket
 
         def stop() -> None:
             server.should_exit = True
+            gateway.end()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: running.add(loop.create_task(reload(gateway, server, read))))
         for beside in gateway.beside:
             await beside.start()
         _say(gateway, listening)
         await server.serve(sockets=[listening])
     finally:
+        now_and_then.cancel()
         for beside in gateway.beside:
             await beside.stop()
         if life is not None:
             await asyncio.to_thread(life.stop)
+
+
+async def _refresh(gateway: "Gateway") -> None:
+    """Tokens and settings that others changed in the store are known here within seconds."""
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        await gateway.refresh()
+
+
+async def reload(gateway: "Gateway", server: "uvicorn.Server", read: Reader | None) -> None:
+    """On SIGHUP: settings, tokens and certificate anew. What cannot be read stays as it was."""
+    try:
+        names: list[str] = []
+        if read is not None:
+            file = await asyncio.to_thread(read)
+            async with gateway.changing:
+                names = gateway.reload(file)
+        await gateway.refresh()
+        if server.config.ssl is not None:
+            load_certificate(server.config.ssl, gateway.settings)
+        log.info("settings were read again; different now: %s", ", ".join(names) or "none")
+    except ZtmonError as error:
+        log.error("settings stay as they were: %s", error)
+    except Exception:
+        log.exception("settings stay as they were")
 
 
 def _say(gateway: "Gateway", listening: socket.socket) -> None:
@@ -179,5 +219,7 @@ def _say(gateway: "Gateway", listening: socket.socket) -> None:
     mode = "shadow mode: nothing is enforced" if gateway.monitor.settings["shadow"] else "decisions are to be enforced"
     who = "; no tokens: only this machine can reach it" if gateway.access.open else ""
     print(f"ztmon is at {scheme}://{shown}:{port} ({mode}{who}). Ctrl-C ends it.", flush=True)
+    for said in filter(None, (beside.says() for beside in gateway.beside)):
+        print(said, flush=True)
     if gateway.demo:
         print("Simulated partners are sending traffic; every other minute one of them turns bad.", flush=True)

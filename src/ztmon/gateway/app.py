@@ -5,25 +5,36 @@
 POST /telemetry takes a shorter way to the same end (telemetry.py).
 """
 
+import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from ztmon.config import Config
+from ztmon.errors import ConfigError, StoreError
 from ztmon.gateway.access import Access
 from ztmon.gateway.beside import all_beside
+from ztmon.gateway.blast import BlastRadius
 from ztmon.gateway.figures import Figures
 from ztmon.gateway.http import Headers, Receive, Refused, Request, Scope, Send, Sendable
 from ztmon.gateway.intake import Intake
+from ztmon.gateway.metrics import make_registry
 from ztmon.gateway.page import read_page
 from ztmon.gateway.proxies import TrustedProxies
 from ztmon.gateway.routes import Table, all_routes
+from ztmon.gateway.runtime import Runtime, read_changes
 from ztmon.gateway.shelf import Shelf
+from ztmon.gateway.stream import Hub
 from ztmon.gateway.telemetry import Telemetry
 from ztmon.monitor import Monitor
 
 log = logging.getLogger("ztmon.gateway")
 
 TELEMETRY = "/telemetry"
+
+FIXED = ("listen", "port", "tls_certificate", "tls_key", "tls_clients", "connections", "head_seconds", "body_events", "log",
+         "otlp", "otlp_seconds")
+"""Settings of the gateway that are read at the start only."""
 
 
 class Gateway:
@@ -34,18 +45,29 @@ class Gateway:
     """
 
     def __init__(self, config: Config | None = None, monitor: Monitor | None = None, demo: bool = False) -> None:
-        self.config = config if config is not None else monitor.config if monitor is not None else Config()
-        self.settings = self.config.gateway
+        file = config if config is not None else monitor.config if monitor is not None else Config()
+        self.settings = file.gateway
         self.demo = demo
         self.started = time.time()
+        self.ending = False
         self.page = read_page()
-        self.monitor = monitor if monitor is not None else Monitor(self.config)
+        self.shelf = Shelf(file)
+        try:
+            self.runtime = Runtime(file, self.shelf.store)
+        except StoreError as error:
+            self.shelf.close()
+            raise ConfigError(f"store: {error}") from error
+        self.changing = asyncio.Lock()
+        """Held by who changes what is in force."""
         self._own = monitor is None
+        self.monitor = monitor if monitor is not None else Monitor(self.runtime.config)
         self.figures = Figures()
-        self.shelf = Shelf(self.config)
         self.access = Access(self.settings, self.shelf.tokens)
         self.proxies = TrustedProxies(self.settings.trusted_proxies)
+        self.hub = Hub(self.monitor)
+        self.blast = BlastRadius(self.monitor, self.settings, self.hub.tell)
         self.intake = Intake(self.monitor, self.settings)
+        self.registry = make_registry(self)
         self.table = Table(all_routes())
         self.telemetry = Telemetry(self)
         self.beside = all_beside(self)
@@ -55,8 +77,38 @@ class Gateway:
         from ztmon.serve import serve
         return serve(self)
 
+    def end(self) -> None:
+        """Be ready no more, and end event streams; requests are still answered."""
+        self.ending = True
+        self.hub.close()
+
+    def reload(self, file: Config) -> list[str]:
+        """Put what a file says now in force, but for what was changed while running; the names of what is different.
+        Addresses, ports and places of files stay until the next start. Raises ConfigError, and then nothing changes."""
+        fixed = {name: getattr(self.settings, name) for name in FIXED}
+        names = self.runtime.apply(self.monitor, file, self.runtime.changes, reason="the file was read again")
+        settings = replace(file.gateway, **fixed)
+        if settings != self.settings:
+            names.append("gateway")
+            self.settings = self.access.settings = self.intake.settings = self.blast.settings = settings
+            self.proxies = TrustedProxies(settings.trusted_proxies)
+            self.telemetry.limit = settings.body_bytes
+        return names
+
+    async def refresh(self) -> None:
+        """Take over what others changed in the store: tokens and settings."""
+        await asyncio.to_thread(self.shelf.refresh)
+        try:
+            async with self.changing:
+                changes = await asyncio.to_thread(read_changes, self.shelf.store)
+                if changes != self.runtime.changes:
+                    self.runtime.apply(self.monitor, self.runtime.file, changes, "another process", "changed in the store")
+        except (StoreError, ConfigError) as error:
+            log.error("changes of settings in the store: %s", error)
+
     def close(self) -> None:
         """Let go of what was opened; the monitor too where it was made here."""
+        self.end()
         self.shelf.close()
         if self._own:
             self.monitor.close()

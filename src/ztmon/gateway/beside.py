@@ -18,6 +18,9 @@ class Beside(Protocol):
     async def start(self) -> None:
         """Begin. Returns when it works."""
 
+    def says(self) -> str:
+        """A line for who started the gateway, once it works; "": none."""
+
     async def stop(self) -> None:
         """End, and take in what was accepted already. Called after the last request; also where start() was not."""
 
@@ -27,7 +30,14 @@ class Beside(Protocol):
 
 def all_beside(gateway: "Gateway") -> tuple[Beside, ...]:
     """Everything there is, as the settings want it."""
-    from ztmon.gateway.udp import Udp
-    from ztmon.gateway.upstream import Upstream
-    return (*((Udp(gateway),) if gateway.settings.udp_port is not None else ()),
-            *((Upstream(gateway),) if gateway.settings.upstream is not None else ()))
+    found: list[Beside] = []
+    if gateway.settings.udp_port is not None:
+        from ztmon.gateway.udp import Udp
+        found.append(Udp(gateway))
+    if gateway.settings.upstream is not None:
+        from ztmon.gateway.upstream import Upstream
+        found.append(Upstream(gateway))
+    if gateway.settings.otlp is not None:
+        from ztmon.gateway.otel import OpenTelemetry
+        found.append(OpenTelemetry(gateway))
+    return tuple(found)

@@ -2,7 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote
 
@@ -40,8 +41,8 @@ SAFE: Headers = (
 TITLES = {
     400: "Bad request", 401: "Who is asking?", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
     408: "Too slow", 409: "Conflict", 413: "Body too large", 415: "Unsupported media type", 421: "Misdirected request",
-    422: "Not usable", 429: "Too many requests", 431: "Headers too large", 500: "Internal error", 502: "Bad gateway", 503: "Not ready",
-    504: "Gateway timeout",
+    422: "Not usable", 429: "Too many requests", 431: "Headers too large", 500: "Internal error",
+    502: "Bad gateway", 503: "Not ready", 504: "Gateway timeout",
 }  # fmt: skip
 
 encode = msgspec.json.Encoder().encode
@@ -79,15 +80,15 @@ class Stream(msgspec.Struct, frozen=True):
 
     status: int
     kind: str
-    parts: AsyncIterator[bytes]
+    parts: AsyncGenerator[bytes, None]
     headers: Headers = ()
 
     async def send(self, send: Send, head: bool = False, more: Headers = ()) -> None:
         """Send it; head: without its body; more: further headers."""
         headers = [(b"content-type", self.kind.encode()), *SAFE, *self.headers, *more]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        if not head:
-            async for part in self.parts:
+        async with aclosing(self.parts) as parts:
+            async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

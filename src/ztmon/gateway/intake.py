@@ -41,8 +41,6 @@ class Intake:
     def __init__(self, monitor: Monitor, settings: GatewayConfig) -> None:
         self.monitor = monitor
         self.settings = settings
-        self._back = int(settings.back_seconds * 1e9)
-        self._ahead = int(settings.ahead_seconds * 1e9)
         self._readers: list[TelemetryReader] = []
         self._own = threading.local()
 
@@ -60,12 +58,16 @@ class Intake:
             self._readers.append(reader)
             return reader
 
+    def _span(self, now: int) -> tuple[int, int]:
+        """The earliest and the latest time stamp, ns."""
+        return now - int(self.settings.back_seconds * 1e9), now + int(self.settings.ahead_seconds * 1e9)
+
     def take(self, body: bytes, apps: Collection[str] | None = None) -> Taken | int:
         """JSON: one object, an array, or one object a line. apps: the applications it may be about, None: any. A plain
         number: so many events, all of them calm. Raises Refused (400, 413, 422)."""
         reader = self.reader()
         now = time.time_ns()
-        n = reader.take(body, now - self._back, now + self._ahead, apps)
+        n = reader.take(body, *self._span(now), apps)
         if n >= 0:
             return Taken(n, reader.noted) if reader.noted else n
         if n == MANY:
@@ -104,7 +106,7 @@ class Intake:
         bad = {problem.event for problem in problems}
         if len(events) + len(bad) > self.settings.body_events:
             raise self._many()
-        reader.begin(size, len(events) + len(bad), now - self._back, now + self._ahead, apps)
+        reader.begin(size, len(events) + len(bad), *self._span(now), apps)
         for place, event in events:
             wrong = put(reader, place, event)
             if wrong:

@@ -1,10 +1,15 @@
 """Routes that look: partners, counts, health."""
 
+import asyncio
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ztmon.gateway.http import Answer, Refused, Request, json_answer
 from ztmon.gateway.routes import ANYBODY, READ, Parameter, Route
+from ztmon.gateway.runtime import SETTINGS
 from ztmon.profile import Profile
 
 if TYPE_CHECKING:
@@ -19,14 +24,38 @@ async def health(gateway: "Gateway", request: Request) -> Answer:
     return json_answer({"status": "ok"})
 
 
+async def ready(gateway: "Gateway", request: Request) -> Answer:
+    """Can it do its work? 503 where the store cannot be read."""
+    if gateway.ending:
+        raise Refused(503, "the gateway is ending")
+    if gateway.shelf.store is not None:
+        await gateway.shelf.ask(lambda store: store.get("ready"))
+    return json_answer({"status": "ready"})
+
+
+async def explain(gateway: "Gateway", request: Request) -> Answer:
+    """One partner in words."""
+    name, app = who(request)
+    if gateway.monitor.profile(name, app) is None:
+        raise Refused(404, "this partner is not known in this app; another app is named by ?app=")
+    return Answer(200, "text/plain; charset=utf-8", gateway.monitor.explain(name, app).encode())
+
+
+async def config(gateway: "Gateway", request: Request) -> Answer:
+    """What is in force; secrets are masked."""
+    return json_answer(show_config(gateway))
+
+
 async def stats(gateway: "Gateway", request: Request) -> Answer:
     """Counts, mode, uptime."""
     settings = gateway.monitor.settings
     beside = {name: value for part in gateway.beside for name, value in part.stats().items()}
     figures = gateway.figures
+    counts = await asyncio.to_thread(gateway.monitor.stats)
     return json_answer({
-        **gateway.monitor.stats(), **beside, "accepted": figures.accepted, "rejected": figures.rejected,
-        "clamped": gateway.intake.clamped, "shadow": settings["shadow"], "kill_switch": settings["kill_switch"],
+        **counts, **beside, "accepted": figures.accepted, "rejected": figures.rejected,
+        "clamped": gateway.intake.clamped, "newcomers_held": gateway.blast.tripped,
+        "shadow": settings["shadow"], "kill_switch": settings["kill_switch"],
         "demo": gateway.demo, "uptime_seconds": round(time.time() - gateway.started, 1)})
 
 
@@ -34,8 +63,13 @@ async def partners(gateway: "Gateway", request: Request) -> Answer:
     """All of them, the highest levels first."""
     limit = request.whole("limit", LISTED, 1, 100_000)
     app = request.parameter("app")
-    found = [profile for profile in gateway.monitor.partners() if not app or profile.app == app]
-    return json_answer({"total": len(found), "partners": [summary(profile) for profile in found[:limit]]})
+    if app:
+        found = [profile for profile in await asyncio.to_thread(gateway.monitor.partners) if profile.app == app]
+        total = len(found)
+    else:
+        found = await asyncio.to_thread(gateway.monitor.partners, limit)
+        total = sum(gateway.monitor.levels())
+    return json_answer({"total": total, "partners": [summary(profile) for profile in found[:limit]]})
 
 
 async def partner(gateway: "Gateway", request: Request) -> Answer:
@@ -45,6 +79,38 @@ async def partner(gateway: "Gateway", request: Request) -> Answer:
     if profile is None:
         raise Refused(404, "this partner is not known in this app; another app is named by ?app=")
     return json_answer(profile.to_dict())
+
+
+HIDDEN = "(hidden)"
+
+
+def show_config(gateway: "Gateway") -> dict[str, Any]:
+    """Settings that can be changed with their file's value beside them, and the others as they are."""
+    runtime = gateway.runtime
+    kept = runtime.config
+    fixed = {f.name: getattr(kept, f.name) for f in fields(kept)
+             if f.name not in (*SETTINGS, "thresholds", "allow", "max_action", "gateway", "signals")}
+    fixed["hash_key"] = HIDDEN
+    fixed["redis"] = masked(kept.redis)
+    fixed["signals"] = [str(getattr(signal, "name", signal)) for signal in kept.signals]
+    return {
+        "settings": runtime.shown(),
+        "allow": sorted(kept.allow),
+        "max_action": {name: level.name.lower() for name, level in kept.max_action.items()},
+        "changed_lists": {name: msgspec.to_builtins(c) for name, c in runtime.changes.items() if ":" in name},
+        "gateway": {f.name: getattr(gateway.settings, f.name) for f in fields(gateway.settings)}
+        | {"udp_keys": [HIDDEN] * len(gateway.settings.udp_keys), "upstream": masked(gateway.settings.upstream)},
+        "fixed": fixed,
+        "blast_radius": gateway.blast.shown(),
+    }
+
+
+def masked(url: str | None) -> str | None:
+    """A URL without the password in it."""
+    if url is None or "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{HIDDEN}@{rest.rpartition('@')[2]}"
 
 
 def who(request: Request) -> tuple[str, str]:
@@ -80,8 +146,12 @@ LIMIT = Parameter("limit", f"so many at most; {LISTED:,} unless given", {"type":
 
 ROUTES = (
     Route("GET", "/healthz", ANYBODY, health, "Is it there?"),
+    Route("GET", "/readyz", ANYBODY, ready, "Can it do its work?", statuses=(503,)),
+    Route("GET", "/config", READ, config, "Settings in force, what the file says, and who changed them; secrets are masked."),
     Route("GET", "/stats", READ, stats, "Counts, mode, uptime."),
     Route("GET", "/partners", READ, partners, "All partners, the highest levels first.",
           parameters=(LIMIT, Parameter("app", "only those of this application", {"type": "string"})), statuses=(400,)),
     Route("GET", "/partners/{partner}", READ, partner, "One partner, whole.", parameters=(APP,), statuses=(404,)),
+    Route("GET", "/partners/{partner}/explain", READ, explain, "How a partner stands, in words.", parameters=(APP,),
+          statuses=(404,), kind="text/plain"),
 )  # fmt: skip

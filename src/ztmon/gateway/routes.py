@@ -30,6 +30,7 @@ class Parameter:
     name: str
     what: str
     schema: dict[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +86,6 @@ class Table:
 
 def all_routes() -> tuple[Route, ...]:
     """Every route of the gateway."""
-    from ztmon.gateway import control, reading, telemetry
-    return (*telemetry.ROUTES, *reading.ROUTES, *control.ROUTES)
+    from ztmon.gateway import control, history, metrics, openapi, reading, stream, telemetry
+    return (*telemetry.ROUTES, *reading.ROUTES, *history.ROUTES, *control.ROUTES, *stream.ROUTES, *metrics.ROUTES,
+            *openapi.ROUTES)

@@ -28,9 +28,9 @@ class Shelf:
         try:
             self.store = _open(config)
             if self.store is not None:
-                from ztmon.gateway.tokens import Tokens, read_tokens
+                from ztmon.gateway import tokens
                 store = self.store
-                self.tokens = Tokens(lambda: read_tokens(store))
+                self.tokens = tokens.Tokens(lambda: tokens.read_tokens(store))
         except StoreError as error:
             self.close()
             raise ConfigError(f"store: {error}") from error

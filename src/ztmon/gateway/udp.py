@@ -30,6 +30,12 @@ class Udp:
         assert self.listener is not None
         self.listener.start()
 
+    def says(self) -> str:
+        """Where it listens."""
+        assert self.listener is not None
+        address, port = self.listener.address
+        return f"Telemetry by UDP: {address} port {port}"
+
     async def stop(self) -> None:
         """End; what had come is taken in."""
         if self.listener is not None:
