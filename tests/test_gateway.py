@@ -255,6 +255,7 @@ class Events:
                 return kind, json.loads(line.removeprefix("data: "))
 
     def close(self):
+        self.answer.close()
         self.connection.close()
 
 
