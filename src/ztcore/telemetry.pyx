@@ -166,7 +166,7 @@ cdef class TelemetryReader:
     cdef readonly list odd
     cdef list places            # of the events in their order, None: each is its own
 
-    def __cinit__(self, Core engine, uint64_t most=50_000):
+    def __cinit__(self, Core engine, uint64_t most=100_000):
         cdef unsigned char[::1] view
         self.engine = engine
         self.most = most

@@ -115,7 +115,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["path"] == TELEMETRY and scope["method"] == "POST":
+            if scope["path"].removeprefix(scope.get("root_path", "")) == TELEMETRY and scope["method"] == "POST":
                 await self.telemetry(scope, receive, send)
             else:
                 await self._serve(Request(scope, receive, self.settings.body_seconds), send)

@@ -221,7 +221,7 @@ async def _put_in_force(gateway: "Gateway", changes: Changes, by: str, reason: s
 
 async def keep(gateway: "Gateway", changes: Changes) -> None:
     """Write the changes down, where there is a store; else they last until the end of the process."""
-    gateway.runtime.changes = changes
+    gateway.runtime.took(changes)
     if gateway.shelf.store is not None:
         await gateway.shelf.ask(lambda store: write_changes(store, changes))
 

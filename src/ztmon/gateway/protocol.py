@@ -38,18 +38,19 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._heading, self._head_bytes = True, 0
+        self._heading = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._heading = False
+        self._heading, self._head_bytes = False, 0
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        if self._heading:
-            self._head_bytes += len(data)
+        before = self._heading
         super().data_received(data)
         if self._heading:
+            if before:          # else these bytes are the end of the last request as well
+                self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(431, f"the request's line and headers have more than {HEAD_BYTES:,} bytes")
             elif self._timer is None:

@@ -107,6 +107,10 @@ class Runtime:
         self.file, self.changes, self.config = file, changes, new
         return names
 
+    def took(self, changes: Changes) -> None:
+        """The monitor has them already."""
+        self.changes, self.config = changes, in_force(self.file, changes)
+
     def with_changes(self, new: Mapping[str, Any], by: str, reason: str) -> Changes:
         """The changes with some more. Raises ConfigError where there is no such setting."""
         for name in new:

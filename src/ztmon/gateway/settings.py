@@ -159,7 +159,7 @@ class GatewayConfig:
     body_bytes: int = 8 * 1024 * 1024
     """Bytes of a body at most, unpacked."""
 
-    body_events: int = 50_000
+    body_events: int = 100_000
     """Events of a body at most."""
 
     head_seconds: float = 10.0

@@ -26,8 +26,6 @@ KEPT = "tokens"
 """Its name in the store."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-REMEMBERED = 1024
-"""Headers whose token was found before."""
 
 TRIES = 20
 
