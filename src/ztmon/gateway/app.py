@@ -2,7 +2,7 @@
 
     scope -> access: who is it? -> routes: whose is it, may they? -> handle -> Answer, Stream or problem+json
 
-POST /telemetry takes a shorter way to the same end (telemetry.py).
+POST /telemetry takes a shorter way to the same end (telemetry.py), and so does /auth, where proxies ask (forward.py).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from ztmon.gateway.access import Access
 from ztmon.gateway.beside import all_beside
 from ztmon.gateway.blast import BlastRadius
 from ztmon.gateway.figures import Figures
+from ztmon.gateway.forward import AUTH, Forward
 from ztmon.gateway.http import Headers, Receive, Refused, Request, Scope, Send, Sendable
 from ztmon.gateway.intake import Intake
 from ztmon.gateway.metrics import make_registry
@@ -70,6 +71,7 @@ class Gateway:
         self.registry = make_registry(self)
         self.table = Table(all_routes())
         self.telemetry = Telemetry(self)
+        self.forward = Forward(self)
         self.beside = all_beside(self)
 
     def run(self) -> int:
@@ -115,8 +117,11 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["path"].removeprefix(scope.get("root_path", "")) == TELEMETRY and scope["method"] == "POST":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if path == TELEMETRY and scope["method"] == "POST":
                 await self.telemetry(scope, receive, send)
+            elif path == AUTH or path.startswith(AUTH + "/"):
+                await self.forward(scope, receive, send)
             else:
                 await self._serve(Request(scope, receive, self.settings.body_seconds), send)
         elif scope["type"] == "lifespan":
