@@ -41,7 +41,7 @@ SAFE: Headers = (
 TITLES = {
     400: "Bad request", 401: "Who is asking?", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
     408: "Too slow", 409: "Conflict", 413: "Body too large", 415: "Unsupported media type", 421: "Misdirected request",
-    422: "Not usable", 429: "Too many requests", 431: "Headers too large", 500: "Internal error",
+    422: "Not usable", 429: "Too many requests", 431: "Headers too large", 500: "Internal error", 501: "Not passed on",
     502: "Bad gateway", 503: "Not ready", 504: "Gateway timeout",
 }  # fmt: skip
 
