@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Self
 
 from ztcore.datagrams import Receiver
@@ -115,10 +116,8 @@ def listen(host: str, port: int, signed: bool = False) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in name else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        try:
+        with suppress(PermissionError):         # only with CAP_NET_ADMIN; else net.core.rmem_max is the bound
             made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
-        except PermissionError:
-            pass                # only with CAP_NET_ADMIN; net.core.rmem_max is the bound otherwise
         made.bind((name, port))
     except OSError as error:
         made.close()

@@ -93,7 +93,8 @@ def test_every_thread_may_record(monitor, listener):
 def test_signed_datagrams_are_taken(monitor):
     """With a key the client signs, and a listener that has the key takes nothing else."""
     with UdpListener(monitor, port=0, keys={7: bytes.fromhex("ab" * 32)}) as listener:
-        with TelemetryClient(url(listener), key=KEY) as signed, TelemetryClient(url(listener)) as unsigned:
+        there = url(listener)
+        with TelemetryClient(there, key=KEY) as signed, TelemetryClient(there) as unsigned:
             signed.record("acme", "/api/users")
             assert signed.flush()
             until(lambda: listener.stats()["taken"] == 1)

@@ -70,7 +70,8 @@ def test_every_format_is_what_observe_would_have_seen(form):
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 ODD = st.one_of(
-    st.none(), st.booleans(), TEXT, st.sampled_from(["x" * 255, "x" * 256, "y" * 8192, "y" * 8193]), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
+    st.none(), st.booleans(), TEXT, st.sampled_from(["x" * 255, "x" * 256, "y" * 8192, "y" * 8193]),
+    st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
     st.recursive(st.none() | TEXT | st.integers(0, 9), lambda x: st.lists(x, max_size=3) | st.dictionaries(TEXT, x, max_size=3),
                  max_leaves=6),
 )  # fmt: skip
@@ -112,7 +113,8 @@ def test_any_bytes_are_counted(raw):
     assert stats["taken"] + sum(stats["refused"].values()) == 1
 
 
-BATCH = pack([("acme", "/api/orders/1", "GET", 200, 1.0, 0, 5, "192.0.2.1", NOW, 1), ("b", "/x", "PUT", 404, 2, 1, 0, None, NOW, 3)],
+BATCH = pack([("acme", "/api/orders/1", "GET", 200, 1.0, 0, 5, "192.0.2.1", NOW, 1),
+              ("b", "/x", "PUT", 404, 2, 1, 0, None, NOW, 3)],
              "shop", 1400)[0][0]  # fmt: skip
 
 
@@ -130,12 +132,15 @@ def test_broken_datagrams_do_no_harm(raw, data):
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"", "empty"), (b" \n", "empty"), (b"GET / HTTP/1.1", "unknown_kind"), (b"[]", "unknown_kind"), (b"\xc1", "unknown_kind"),
+        (b"", "empty"), (b" \n", "empty"), (b"GET / HTTP/1.1", "unknown_kind"), (b"[]", "unknown_kind"),
+        (b"\xc1", "unknown_kind"),
         (b"{}", "missing_field"), (b"{", "malformed"), (b'{"a":' + b"[" * 60_000, "malformed"), (b"\x81\xa1a", "malformed"),
-        (b"\xdf\xff\xff\xff\xff", "malformed"), (b"\x81\xa1a\xdd\xff\xff\xff\xff", "malformed"), (b'{"appId": ""}', "wrong_field"),
+        (b"\xdf\xff\xff\xff\xff", "malformed"), (b"\x81\xa1a\xdd\xff\xff\xff\xff", "malformed"),
+        (b'{"appId": ""}', "wrong_field"),
         (b'{"appId": "\xff"}', "malformed"), (b'{"appId": "\\ud800"}', "malformed"), (b"<190>hello", "no_json_in_syslog"),
         (b"<9999>{}", "no_json_in_syslog"), (b'<1>1 - - - - - [x a="{}', "no_json_in_syslog"), (b"\xc1z", "broken_batch"),
-        (BATCH[:-1], "broken_batch"), (BATCH + b"\0", "broken_batch"), (b"\xc1s\1" + bytes(45), "unknown_key"), (b"\xc1s" + bytes(46), "unsigned"),
+        (BATCH[:-1], "broken_batch"), (BATCH + b"\0", "broken_batch"),
+        (b"\xc1s\1" + bytes(45), "unknown_key"), (b"\xc1s" + bytes(46), "unsigned"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(raw, expected):
@@ -162,7 +167,8 @@ def test_time_stamps_are_held_to_a_window():
 
 
 CALL = st.tuples(
-    st.sampled_from(["acme", "globex", "ümläut", "x" * 200]), st.sampled_from(["/api/orders/17", "/api/users", "/a?q=../../etc/passwd"]),
+    st.sampled_from(["acme", "globex", "ümläut", "x" * 200]),
+    st.sampled_from(["/api/orders/17", "/api/users", "/a?q=../../etc/passwd"]),
     st.sampled_from(["GET", "post", "BREW"]), st.integers(100, 599), st.floats(0, 1e6, width=32), st.integers(0, 2**20),
     st.floats(0, 1e9, width=32), st.sampled_from([None, "", "192.0.2.1", "2001:db8::1"]), st.integers(0, 800), st.integers(1, 9),
 )  # fmt: skip
@@ -267,7 +273,7 @@ def test_the_time_of_a_signature_must_be_near():
 
 def test_senders_that_are_forgotten_leave_a_mark():
     """Thousands of senders fit; what the forgotten ones sent is still refused when it comes again."""
-    take, taker = signing()
+    _take, taker = signing()
     first = [signed(encoded(EVENT)["json"], sender=n, when=NOW - 20 + n / 1000) for n in range(1, 4000)]
     assert {taker.take(raw, NOW) for raw in first} <= {"taken", "stale"}
     assert taker.stats()["taken"] > 3000

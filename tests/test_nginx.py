@@ -120,7 +120,8 @@ def profile(gateway, partner):
 
 
 def pin(gateway, partner, level):
-    status, _, body = gateway.ask("POST", f"/partners/{partner}/pin?app=shop", json.dumps({"level": level, "reason": "a test", "ttl": 600}).encode())
+    asked = json.dumps({"level": level, "reason": "a test", "ttl": 600}).encode()
+    status, _, body = gateway.ask("POST", f"/partners/{partner}/pin?app=shop", asked)
     assert status == 200, body
 
 
@@ -223,7 +224,8 @@ def test_any_method_and_both_forms():
 def test_callers_are_named_by_pseudonyms():
     """Without a name from the proxy a key and an address become pseudonyms, the same each time."""
     with gateway_by_udp() as (gateway, _):
-        one, again, other = (auth(gateway, "/auth", **{"X-Api-Key": key})[1]["x-ztmon-partner"] for key in ("a key", "a key", "b"))
+        one, again, other = (auth(gateway, "/auth", **{"X-Api-Key": key})[1]["x-ztmon-partner"]
+                             for key in ("a key", "a key", "b"))
         assert one == again != other
         assert one.startswith("key-")
         assert "a key" not in one

@@ -38,17 +38,16 @@ def monitor():
 
 def test_events_arrive(monitor):
     """What several threads send is taken in, and stop() ends with the last of it."""
-    with UdpListener(monitor, port=0) as listener:
-        with sender(listener) as out:
-            def send(name):
-                for _ in range(250):
-                    out.send(event(name))
+    with UdpListener(monitor, port=0) as listener, sender(listener) as out:
+        def send(name):
+            for _ in range(250):
+                out.send(event(name))
 
-            threads = [threading.Thread(target=send, args=(f"p{i}",)) for i in range(4)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        threads = [threading.Thread(target=send, args=(f"p{i}",)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert [monitor.profile(f"p{i}", "shop").events for i in range(4)] == [250] * 4
     assert listener.stats()["taken"] == listener.stats()["observed"] == 1000
 
@@ -97,10 +96,9 @@ def test_drops_of_the_system_are_seen(monitor):
 
 def test_what_is_refused_is_counted_by_reason(monitor):
     """The listener's counts say why datagrams were refused, and by which field."""
-    with UdpListener(monitor, port=0) as listener:
-        with sender(listener) as out:
-            for raw in (b"x", b"{}", event(statusCode=0)):
-                out.send(raw)
+    with UdpListener(monitor, port=0) as listener, sender(listener) as out:
+        for raw in (b"x", b"{}", event(statusCode=0)):
+            out.send(raw)
     stats = listener.stats()
     assert stats["refused"] == 3
     assert stats["refused_unknown_kind"] == stats["refused_missing_field"] == stats["refused_wrong_field"] == 1
@@ -117,9 +115,8 @@ def test_ipv6_and_a_second_start(monitor):
 
 def test_addresses_that_cannot_be_had_are_refused(monitor):
     """A port in use, no address, and an address that others can reach without a key are errors that say so."""
-    with UdpListener(monitor, port=0) as listener:
-        with pytest.raises(ConfigError, match="cannot be had"):
-            UdpListener(monitor, port=listener.address[1])
+    with UdpListener(monitor, port=0) as listener, pytest.raises(ConfigError, match="cannot be had"):
+        UdpListener(monitor, port=listener.address[1])
     with pytest.raises(ConfigError, match="allowed is an address"):
         UdpListener(monitor, "nowhere.invalid", 0)
     with pytest.raises(ConfigError, match="there is no key"):
@@ -130,8 +127,8 @@ def test_addresses_that_cannot_be_had_are_refused(monitor):
 def test_serve_takes_telemetry_by_udp(tmp_path):
     """`ztmon serve` listens beside its port; nothing that came before SIGTERM is lost, and /stats has the counts."""
     env = os.environ | {"ZTMON_STORE": str(tmp_path / "z.db")}
-    process = subprocess.Popen([sys.executable, "-c", "from ztmon.cli import main; main()", "serve", "--port", "0", "--udp", "0"], env=env,
-                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    words = [sys.executable, "-c", "from ztmon.cli import main; main()", "serve", "--port", "0", "--udp", "0"]
+    process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().split(" at ")[1].split(" ")[0]
         port = int(process.stdout.readline().split("port ")[1].split(" ")[0].rstrip(",.;"))

@@ -1,0 +1,172 @@
+"""Telemetry by UDP beside its floors, in the same run: a loop of recvmmsg that does nothing with what it gets, and the ways
+in which a Python service would do it. All datagrams lie in the socket's buffer before the clock starts, so that what is
+measured is the receiver alone.
+
+    python benchmarks/datagrams.py OUT.json
+"""
+
+import json
+import socket
+import statistics
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgpack
+import msgspec
+from conftest import floor_module
+
+import ztmon
+from ztcore.datagrams import Receiver
+from ztcore.engine import Engine
+from ztcore.packed import pack
+from ztmon import wire
+
+PARTNERS = 1000
+BUFFER = 64 * 1024 * 1024
+SO_RCVBUFFORCE = 33
+ROUNDS = 9
+MOST = 20_000
+"""Datagrams of a round; fewer where the buffer does not hold them."""
+
+
+def events(n, start):
+    """Calls of a thousand partners, a third of them with a fresh id, from now on."""
+    return [(f"partner-{i * 7919 % PARTNERS}", f"/api/orders/{i}" if i % 3 == 0 else f"/api/v1/reports/daily{i % 7}", "GET",
+             200, 12.5 + i % 40, 0, 512 + i % 1000, f"10.0.{i % 5}.{i % 200}", start + i * 1e-6, 1) for i in range(n)]
+
+
+def as_wire(event):
+    partner, endpoint, method, status, latency, request, response, source, timestamp, count = event
+    return {"appId": "shop", "partnerId": partner, "timestamp": timestamp * 1000, "endpoint": endpoint, "method": method,
+            "statusCode": status, "responseTime": latency, "responseSize": response, "clientIp": source}
+
+
+class Buffered:
+    """A receiving socket full of datagrams."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        with suppress(PermissionError):
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.out.connect(self.socket.getsockname())
+
+    def fill(self, datagrams):
+        for datagram in datagrams:
+            self.out.send(datagram)
+
+
+def until_empty(receive):
+    """Python's own way: one datagram a call."""
+    n = 0
+    try:
+        while True:
+            receive()
+            n += 1
+    except BlockingIOError:
+        return n
+
+
+def contenders(engine, receiver, floor, buffered):
+    monitor = engine
+    one = msgspec.json.Decoder(wire.Event).decode
+    many = msgspec.msgpack.Decoder(wire.Event).decode
+    take = buffered.socket.recv
+
+    def ours():
+        before = receiver.stats()["datagrams"]
+        receiver.stop()
+        receiver.run(buffered.socket.fileno())
+        return receiver.stats()["datagrams"] - before
+
+    def python(decode):
+        def receive():
+            e = decode(take(65536))
+            monitor.observe(e.partner, e.endpoint, e.method, e.status, e.latency_ms, e.request_bytes or 0, e.response_bytes or 0,
+                            e.source, e.app, e.timestamp / 1000, e.count or 1)
+        return lambda: until_empty(receive)
+
+    return {"floor": lambda: floor.drain(buffered.socket.fileno()), "ours": ours,
+            "recv": lambda: until_empty(lambda: take(65536)), "python_json": python(one), "python_msgpack": python(many)}
+
+
+def measure(name, make, per, floor, python):
+    """Rounds in turn; medians of ns a datagram and of the ratio within a round. make(n, start): datagrams. per: events of one."""
+    engine = Engine(65536)
+    receiver = Receiver(engine)
+    buffered = Buffered()
+    ways = contenders(engine, receiver, floor, buffered)
+    wanted = ["floor", "ours", *python]
+    took = {way: [] for way in wanted}
+    share = []
+    for turn in range(ROUNDS + 2):
+        for way in wanted:
+            datagrams = make(MOST if per == 1 else MOST // 4, time.time())
+            buffered.fill(datagrams)
+            began = time.perf_counter()
+            n = ways[way]()
+            spent = (time.perf_counter() - began) / n * 1e9
+            if turn >= 2:
+                took[way].append(spent)
+        if turn >= 2:
+            share.append(took["floor"][-1] / took["ours"][-1])
+    stats = receiver.stats()
+    assert stats["taken"] == stats["datagrams"], stats
+    found = {way: statistics.median(spent) for way, spent in took.items()}
+    size = len(make(1 if per == 1 else 1000, time.time())[0])
+    return {"name": name, "bytes": size, "events": stats["events"] / stats["datagrams"], "ns": found,
+            "share": statistics.median(share), "million_events": 1e3 * stats["events"] / stats["datagrams"] / found["ours"]}
+
+
+def packed(size):
+    def make(n, start):
+        """About n datagrams."""
+        return pack(events(n * size // 40, start), "shop", size)[0][:n]
+    return make
+
+
+def record_cost():
+    """ns a call of TelemetryClient.record(), the loop subtracted, nobody listening to the buffer."""
+    from ztmon.client import TelemetryClient
+    client = TelemetryClient("udp://127.0.0.1:9", flush_seconds=3600, buffer=10**9)
+    n, rounds = 50_000, []
+    for _ in range(9):
+        began = time.perf_counter()
+        for _ in range(n):
+            pass
+        empty = time.perf_counter() - began
+        began = time.perf_counter()
+        for _ in range(n):
+            client.record("acme", "/api/orders/42", method="GET", status=200, latency_ms=45.0, response_bytes=512)
+        rounds.append((time.perf_counter() - began - empty) / n * 1e9)
+        client._events.clear()
+    client._closed = True
+    return statistics.median(rounds)
+
+
+def main(out):
+    floor = floor_module()
+    found = {"datagrams": [
+        measure("one event, msgpack", lambda n, start: [msgpack.packb(as_wire(e)) for e in events(n, start)], 1, floor,
+                ("recv", "python_msgpack")),
+        measure("one event, JSON", lambda n, start: [json.dumps(as_wire(e)).encode() for e in events(n, start)], 1, floor,
+                ("python_json",)),
+        measure("one event, JSON in syslog", lambda n, start: [b"<190>Jan  2 03:04:05 nginx: " + json.dumps(as_wire(e)).encode()
+                                                               for e in events(n, start)], 1, floor, ()),
+        measure("packed, 1,400 bytes", packed(1400), 40, floor, ()),
+        measure("packed, 32,000 bytes", packed(32_000), 900, floor, ()),
+    ], "record_ns": record_cost(), "ztmon": ztmon.__version__}
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(json.dumps(found, indent=1))
+    for x in found["datagrams"]:
+        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s")
+    print(f"record(): {found['record_ns']:.0f} ns")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
