@@ -70,7 +70,8 @@ class Upstream:
     async def start(self) -> None:
         """Serve in a task."""
         import aiohttp
-        assert self._server is not None and self._socket is not None
+        assert self._server is not None
+        assert self._socket is not None
         seconds = self.settings.upstream_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
