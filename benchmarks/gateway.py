@@ -31,25 +31,30 @@ EVENT = {"appId": "shop", "partnerId": "acme", "timestamp": 0, "endpoint": "/api
 # -- servers -------------------------------------------------------------------------------------
 
 
-async def nothing(scope, receive, send):
-    """Reads the body and does nothing; answers as the gateway does."""
+def make_nothing():
+    """Reads the body and does nothing; answers as the gateway does, from constants."""
     from ztmon.gateway.http import SAFE
     from ztmon.gateway.telemetry import ONE_CALM
 
-    if scope["type"] != "http":
-        return
-    while (await receive()).get("more_body", False):
-        continue
-    await send({"type": "http.response.start", "status": 200, "headers": [
-        (b"content-type", b"application/json"), (b"content-length", str(len(ONE_CALM)).encode()), *SAFE]})
-    await send({"type": "http.response.body", "body": ONE_CALM})
+    start = {"type": "http.response.start", "status": 200, "headers": [
+        (b"content-type", b"application/json"), (b"content-length", str(len(ONE_CALM)).encode()), *SAFE]}
+    end = {"type": "http.response.body", "body": ONE_CALM}
+
+    async def nothing(scope, receive, send):
+        while (await receive()).get("more_body", False):
+            continue
+        await send(start)
+        await send(end)
+
+    return nothing
 
 
 def application(name):
     if name == "nothing":
-        return nothing
+        return make_nothing()
     from ztmon import Config, Gateway
-    return Gateway(Config(capacity=8192))
+    from ztmon.gateway.telemetry import make_entry
+    return make_entry(Gateway(Config(capacity=8192)))
 
 
 def serve(name, server):
@@ -182,7 +187,8 @@ def measure(contenders, message, rounds=ROUNDS):
 def main(out):
     body = bodies()
     contenders = {"nothing": Contender("nothing"), "gateway": Contender("gateway")}
-    result = {"rounds": ROUNDS, "seconds": SECONDS, "batch": BATCH, "batch_bytes": len(body["batch"]), "date": time.strftime("%Y-%m-%d"),
+    result = {"rounds": ROUNDS, "seconds": SECONDS, "batch": BATCH, "batch_bytes": len(body["batch"]),
+              "date": time.strftime("%Y-%m-%d"),
               "load": os.getloadavg()[0]}
     for kind, message in (("single", request(body["single"])), ("single_202", request(body["single"], "/telemetry?wait=0")),
                           ("batch", request(body["batch"]))):
