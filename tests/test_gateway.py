@@ -106,7 +106,7 @@ def test_what_is_no_http(gateway, sent, status):
 
 
 def test_what_people_do_is_done_and_written_down(gateway):
-    """Pin, lift, restore, allow, cap, expect and re-authenticate change the partner; each is in the audit log with who and why."""
+    """Pin, lift, restore, allow, cap and the like change the partner; each is in the audit log with who and why."""
     gateway.post(EVENT | {"partnerId": "subject"})
     path = "/partners/subject"
     status, profile = gateway.do("POST", f"{path}/pin", {"level": "quarantine", "ttl": 600, "reason": "pin reason"})
@@ -186,7 +186,8 @@ def test_settings_changed_while_running_win_until_they_are_cleared(tmp_path):
     file, store = tmp_path / "ztmon.toml", tmp_path / "ztmon.db"
     file.write_text('fall_minutes = 7.0\nallow = ["acme"]\n[thresholds]\nthrottle = 65.0\n')
     with Gateway("--config", str(file), store=store) as gateway:
-        status, answer = gateway.do("PATCH", "/config", {"changes": {"threshold_throttle": 70.0, "shadow": False}, "reason": "try"})
+        changes = {"threshold_throttle": 70.0, "shadow": False}
+        status, answer = gateway.do("PATCH", "/config", {"changes": changes, "reason": "try"})
         assert (status, answer["stored"]) == (200, True)
         gateway.do("PUT", "/partners/acme/allow", {"allowed": False, "reason": "not any more"})
     with Gateway("--config", str(file), store=store) as gateway:
@@ -197,7 +198,8 @@ def test_settings_changed_while_running_win_until_they_are_cleared(tmp_path):
         assert (throttle["changed"]["by"], throttle["changed"]["reason"]) == ("local", "try")
         assert shown["settings"]["fall_minutes"] == {"value": 7.0, "file": 7.0, "changed": None}
         assert shown["allow"] == []
-        file.write_text('fall_minutes = 8.0\nallow = ["acme", "bolt"]\n[thresholds]\nthrottle = 66.0\n[gateway]\nback_seconds = 60\n')
+        file.write_text('fall_minutes = 8.0\nallow = ["acme", "bolt"]\n[thresholds]\nthrottle = 66.0\n'
+                        "[gateway]\nback_seconds = 60\n")
         gateway.process.send_signal(signal.SIGHUP)
         gateway.until(lambda: gateway.get("/config")[1]["settings"]["fall_minutes"]["value"] == 8.0)
         shown = gateway.get("/config")[1]
@@ -215,7 +217,7 @@ def test_settings_changed_while_running_win_until_they_are_cleared(tmp_path):
 
 def test_the_kill_switch_is_known_to_all_processes_of_a_store(tmp_path):
     """Turned on by one gateway, it is in force at another of the same state and store within seconds."""
-    common = "--state", str(tmp_path / "state"), 
+    common = "--state", str(tmp_path / "state"),
     with Gateway(*common, store=tmp_path / "ztmon.db") as one, Gateway(*common, store=tmp_path / "ztmon.db") as two:
         assert one.do("PUT", "/kill-switch", {"on": True, "reason": "stop"})[0] == 200
         two.until(lambda: two.get("/stats")[1]["kill_switch"] is True)
@@ -363,6 +365,15 @@ def test_the_log_as_json(tmp_path):
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
 
 
+def test_a_name_cannot_forge_a_line_of_the_log(tmp_path):
+    """A partner whose name holds line ends and escapes is one line of the log."""
+    with Gateway() as gateway:
+        gateway.do("POST", "/partners/x%0A2026-01-01%20CRITICAL%20ztmon%1B%5B2J/pin", {"level": "block", "reason": "a\nb"})
+        gateway.until(lambda: gateway.errors)
+    assert len(gateway.errors) == 1
+    assert "x\\n2026-01-01 CRITICAL ztmon\\x1b[2J was pinned to block (a\\nb)" in gateway.errors[0]
+
+
 def test_figures_are_sent_to_a_collector(tmp_path):
     """With otlp set an OpenTelemetry collector gets the same figures, under its own names."""
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -450,7 +461,8 @@ def test_mounted_in_another_application():
     """Under a prefix its routes are the same, around the application's own monitor."""
     import asyncio
 
-    from ztmon import Config, Gateway as App, Monitor
+    from ztmon import Config, Monitor
+    from ztmon import Gateway as App
 
     monitor = Monitor(Config(capacity=64))
     app = App(monitor=monitor)

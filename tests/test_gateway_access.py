@@ -213,11 +213,13 @@ def test_cross_origin_requests_as_configured(tmp_path):
 def test_any_headers_are_let_in_or_refused(headers):
     """Arbitrary Host, Origin and Authorization headers lead to an answer, never to anything else."""
     access = Access(GatewayConfig(origins=("https://shop.example",)))
+    refused = None
     try:
         access.cors(headers)
         access.who({"client": ("127.0.0.1", 1)}, headers)
-    except Refused as refused:
-        assert refused.status in (401, 403, 421)
+    except Refused as error:
+        refused = error
+    assert refused is None or refused.status in (401, 403, 421)
 
 
 def test_without_tokens_only_this_machine_is_served():
@@ -238,12 +240,13 @@ def certificates(tmp_path_factory):
     def openssl(*words):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+    new = ("-newkey", "rsa:2048", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
     (folder / "san").write_text("subjectAltName=IP:127.0.0.1")
     for name in ("server", "client"):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem",
-                "-days", "2", "-extfile", "san")
+        openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-out", f"{name}.pem", "-extfile", "san")
     return folder
 
 

@@ -44,7 +44,7 @@ def encoded(*events):
 
 # -- one event: native or msgspec, the same ------------------------------------------------------
 
-TEXT = st.text(max_size=12) | st.sampled_from(["GET", "/api/users/7?x=1'--", "a" * 255, "é" * 128, "/" + "x" * 8191, "\U0001f600"])
+TEXT = st.text(max_size=12) | st.sampled_from(["GET", "/api/users/7?x=1'--", "a" * 255, "é" * 128, "/" + "x" * 8191, "😀"])
 NUMBER = st.integers(-5, 1 << 60) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0, 200, 599, 600, 1e15])
 VALUE = st.none() | st.booleans() | TEXT | NUMBER | st.just([]) | st.just({"a": 1})
 EVENTS = st.dictionaries(st.sampled_from(sorted(wire.ALLOWED)), VALUE, max_size=4).map(lambda d: GOOD | d)
@@ -129,11 +129,12 @@ def test_any_bytes_are_taken_or_refused(noise, start):
     """Arbitrary bytes never raise anything but a refusal that says why."""
     take = intake()
     for read in (take.take, take.take_msgpack):
+        refused = None
         try:
             read(start + noise)
-        except Refused as refused:
-            assert refused.status in (400, 413, 422)
-            assert refused.detail
+        except Refused as error:
+            refused = error
+        assert refused is None or (refused.status in (400, 413, 422) and refused.detail)
 
 
 @given(st.lists(EVENTS | VALUE, max_size=5))

@@ -10,7 +10,9 @@
 Everything that is accepted here msgspec accepts with the same values (ztmon.wire); the reverse is what put() is for.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+cimport cython
+from cpython.time cimport time as wall_clock
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memset
 
 import numpy as np
@@ -151,7 +153,7 @@ cdef int read_body(Batch *b, Json *j, Intake *intake, const unsigned char *body)
 cdef class TelemetryReader:
     """Reads bodies into an engine, one after the other; not to be used by two threads at once.
 
-    most: events of a body at most. apps: names of the applications that events may be about, None: any.
+    most: events of a body at most. back, ahead: ns, for take_now(). apps: names of the applications that events may be about, None: any.
     """
 
     cdef Core engine
@@ -162,6 +164,7 @@ cdef class TelemetryReader:
     cdef unsigned char *scratch
     cdef uint64_t room, most
     cdef uint64_t n             # places of the body at hand
+    cdef public int64_t back, ahead
     cdef readonly dict noted
     cdef readonly list odd
     cdef list places            # of the events in their order, None: each is its own
@@ -241,6 +244,15 @@ cdef class TelemetryReader:
 
     def take(self, bytes body, int64_t earliest, int64_t latest, apps=None):
         """Read a body and observe its events. How many, or ODD, BROKEN, MANY as above."""
+        return self.read(body, earliest, latest, apps)
+
+    @cython.binding(False)
+    def take_now(self, bytes body, apps=None):
+        """The same with time stamps from `back` before now to `ahead` (ns) after it."""
+        cdef int64_t now = <int64_t>(wall_clock() * 1e9)
+        return self.read(body, now - self.back, now + self.ahead, apps)
+
+    cdef int64_t read(self, bytes body, int64_t earliest, int64_t latest, object apps) except -9:
         cdef uint64_t size = len(body), most = size // 2 + 1
         cdef const unsigned char *s = body
         cdef Batch b

@@ -63,10 +63,12 @@ def run(config: Config | None = None, demo: bool = False, seed: int = 1, read: R
 
 def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int = 1, read: Reader | None = None) -> int:
     """The same for a Gateway that is there; it is closed in the end."""
+    from ztmon.gateway.telemetry import make_entry
+
     try:
         if listening is None:
             listening = listen(gateway.settings)
-        server = make_server(gateway, gateway.settings)
+        server = make_server(make_entry(gateway), gateway.settings)
         check_reachable(gateway)
         for beside in gateway.beside:
             beside.bind()

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
+KNOWN = 1024
+"""Clients whose name is remembered."""
+
 ROLES = ("read", "control", "telemetry")
 """What a token may allow: to look; to change, which includes to look; to send telemetry and ask for decisions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. apps: those it may send telemetry for, None: all."""
+    """Who asks. apps: those it may send telemetry for, None: all; ends: whether it is somebody only for a time."""
 
     name: str
     roles: frozenset[str]
     apps: frozenset[str] | None = None
+    ends: bool = False
 
     def may(self, role: str) -> bool:
         """Whether a route of that role is open to it; "" is open to everybody."""
@@ -45,8 +49,19 @@ class Access:
     """Decides who a request is from. tokens: None where there is no store to keep any."""
 
     def __init__(self, settings: GatewayConfig, tokens: "Tokens | None" = None) -> None:
-        self.settings = settings
         self.tokens = tokens
+        self.settings = settings
+        self.known: dict[tuple[str, bytes | None, bytes | None], Principal] = {}
+        """Who was let in before, by address, Host and Authorization."""
+
+    def use(self, settings: GatewayConfig) -> None:
+        """Other settings from now on."""
+        self.settings = settings
+        self.known.clear()
+
+    def refreshed(self) -> None:
+        """Tokens were read anew."""
+        self.known.clear()
 
     @property
     def open(self) -> bool:
@@ -55,6 +70,19 @@ class Access:
 
     def who(self, scope: Scope, headers: dict[bytes, bytes]) -> Principal:
         """Raises Refused: 401 for a token that is not one, 403 and 421 for who may not even ask. A page's Origin is cors()'s."""
+        client = scope.get("client")
+        key = (client[0] if client else "", headers.get(b"host"), headers.get(b"authorization"))
+        # A header is compared with one seen before only where its keyed 64-bit hash is the same: the time says nothing.
+        found = self.known.get(key)
+        if found is None:
+            found = self._who(scope, headers)
+            if found is not NOBODY and not found.ends:
+                if len(self.known) >= KNOWN:
+                    self.known.clear()
+                self.known[key] = found
+        return found
+
+    def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> Principal:
         if self.open:
             client = scope.get("client")
             if client is not None and not _local(client[0]):

@@ -92,7 +92,9 @@ class Gateway:
         settings = replace(file.gateway, **fixed)
         if settings != self.settings:
             names.append("gateway")
-            self.settings = self.access.settings = self.intake.settings = self.blast.settings = settings
+            self.settings = self.blast.settings = settings
+            self.access.use(settings)
+            self.intake.use(settings)
             self.proxies = TrustedProxies(settings.trusted_proxies)
             self.telemetry.limit = settings.body_bytes
         return names
@@ -100,6 +102,7 @@ class Gateway:
     async def refresh(self) -> None:
         """Take over what others changed in the store: tokens and settings."""
         await asyncio.to_thread(self.shelf.refresh)
+        self.access.refreshed()
         try:
             async with self.changing:
                 changes = await asyncio.to_thread(read_changes, self.shelf.store)

@@ -40,8 +40,8 @@ class Intake:
 
     def __init__(self, monitor: Monitor, settings: GatewayConfig) -> None:
         self.monitor = monitor
-        self.settings = settings
         self._readers: list[TelemetryReader] = []
+        self.use(settings)
         self._own = threading.local()
 
     @property
@@ -51,23 +51,28 @@ class Intake:
 
     def reader(self) -> TelemetryReader:
         """This thread's."""
-        try:
-            return self._own.reader
-        except AttributeError:
+        reader: TelemetryReader | None = getattr(self._own, "reader", None)
+        if reader is None:
             self._own.reader = reader = TelemetryReader(self.monitor, self.settings.body_events)
+            self._set(reader)
             self._readers.append(reader)
-            return reader
+        return reader
 
-    def _span(self, now: int) -> tuple[int, int]:
-        """The earliest and the latest time stamp, ns."""
-        return now - int(self.settings.back_seconds * 1e9), now + int(self.settings.ahead_seconds * 1e9)
+    def use(self, settings: GatewayConfig) -> None:
+        """Other settings from now on; the number of events is fixed."""
+        self.settings = settings
+        for reader in self._readers:
+            self._set(reader)
+
+    def _set(self, reader: TelemetryReader) -> None:
+        reader.back = int(self.settings.back_seconds * 1e9)
+        reader.ahead = int(self.settings.ahead_seconds * 1e9)
 
     def take(self, body: bytes, apps: Collection[str] | None = None) -> Taken | int:
         """JSON: one object, an array, or one object a line. apps: the applications it may be about, None: any. A plain
         number: so many events, all of them calm. Raises Refused (400, 413, 422)."""
         reader = self.reader()
-        now = time.time_ns()
-        n = reader.take(body, *self._span(now), apps)
+        n = reader.take_now(body, apps)
         if n >= 0:
             return Taken(n, reader.noted) if reader.noted else n
         if n == MANY:
@@ -75,11 +80,11 @@ class Intake:
         if n == ODD:
             return self._odd(reader, body, apps)
         assert n == BROKEN
-        return self._all(reader, lambda: wire.read(body), len(body), now, apps)
+        return self._all(reader, lambda: wire.read(body), len(body), apps)
 
     def take_msgpack(self, body: bytes, apps: Collection[str] | None = None) -> Taken | int:
         """The same in msgpack: one map or an array of maps."""
-        return self._all(self.reader(), lambda: wire.read_msgpack(body), len(body), time.time_ns(), apps)
+        return self._all(self.reader(), lambda: wire.read_msgpack(body), len(body), apps)
 
     def _odd(self, reader: TelemetryReader, body: bytes, apps: Collection[str] | None) -> Taken:
         """Some events need a second look."""
@@ -96,7 +101,7 @@ class Intake:
         n = reader.observe()
         return self._taken(reader, n + len(bad), bad, problems)
 
-    def _all(self, reader: TelemetryReader, read: Callable[[], Read], size: int, now: int,
+    def _all(self, reader: TelemetryReader, read: Callable[[], Read], size: int,
              apps: Collection[str] | None) -> Taken:
         """The whole body is read by wire.py."""
         try:
@@ -106,7 +111,8 @@ class Intake:
         bad = {problem.event for problem in problems}
         if len(events) + len(bad) > self.settings.body_events:
             raise self._many()
-        reader.begin(size, len(events) + len(bad), *self._span(now), apps)
+        now = time.time_ns()
+        reader.begin(size, len(events) + len(bad), now - reader.back, now + reader.ahead, apps)
         for place, event in events:
             wrong = put(reader, place, event)
             if wrong:

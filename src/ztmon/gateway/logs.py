@@ -21,10 +21,22 @@ class JsonLines(logging.Formatter):
         return json.dumps(found, ensure_ascii=False, default=str)
 
 
+class TextLines(logging.Formatter):
+    """A record as a line for people. What came from outside can neither begin a line of its own nor move a terminal's cursor."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without an exception."""
+        record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.message)
+        return super().formatMessage(record)
+
+
 def set_up(kind: str) -> None:
     """Let everything of ztmon's be logged, in that form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if kind == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines())
     ours = logging.getLogger("ztmon")
     ours.handlers[:] = [handler]
     ours.setLevel(logging.INFO)

@@ -81,6 +81,7 @@ def samples(gateway: "Gateway") -> Iterator[Sample]:
                  intake.clamped)
     answers = figures.answers.copy()
     answers["/telemetry", 200] += figures.posts
+    answers["/telemetry", 202] += figures.unwaited
     for (route, status), n in sorted(answers.items()):
         yield Sample("ztmon_http_answers", "Answers, by route and status.", True, n,
                      {"route": route or "none", "status": str(status)})

@@ -5,6 +5,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from ztmon.gateway.app import Gateway
 
 log = logging.getLogger("ztmon.gateway")
+
+Take = Callable[[bytes, Collection[str] | None], Taken | int]
+
+SHORT = 64 * 1024
+"""Bytes of a body that may come in one piece."""
 
 INLINE = 512 * 1024
 """Bytes of telemetry taken in between two requests (a millisecond); more goes to a thread, so that others are served."""
@@ -35,6 +41,46 @@ def _start(status: int, size: int) -> dict[str, Any]:
         (b"content-type", b"application/json"), (b"content-length", str(size).encode()), *SAFE]}
 
 
+def make_entry(gateway: "Gateway") -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The gateway as an ASGI application for one event loop, with the shortest way for what comes most: a post of JSON by
+    somebody who was let in before. All else goes the usual way."""
+    known, figures, telemetry = gateway.access.known, gateway.figures, gateway.telemetry
+    reader = gateway.intake.reader()        # of this thread, which is the loop's
+    ready = {True: (_start(200, len(ONE_CALM)), {"type": "http.response.body", "body": ONE_CALM}),
+             False: (_start(202, len(ONE_TAKEN)), {"type": "http.response.body", "body": ONE_TAKEN})}
+
+    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/telemetry" or scope["method"] != "POST":
+            await gateway(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        get, client, query = headers.get, scope["client"], scope["query_string"]
+        who = known.get((client[0] if client else "", get(b"host"), get(b"authorization")))
+        if who is None or "telemetry" not in who.roles or get(b"content-type") != b"application/json" or b"origin" in headers \
+                or b"content-encoding" in headers or (query and query != b"wait=0"):
+            await telemetry(scope, receive, send)
+            return
+        message = await receive()
+        if message["type"] != "http.request" or message["more_body"] or len(message["body"]) > SHORT \
+                or (n := reader.take_now(message["body"], who.apps)) < 0:
+            await telemetry(scope, again(message, receive), send)      # nothing was observed
+            return
+        if n == 1 and not reader.noted:
+            if query:
+                figures.unwaited += 1
+            else:
+                figures.posts += 1
+            start, end = ready[not query]
+            await send(start)
+            await send(end)
+            return
+        answer = telemetry.answer(Taken(n, reader.noted) if reader.noted else n, not query)
+        figures.answered("/telemetry", answer.status)
+        await answer.send(send)
+
+    return entry
+
+
 class Telemetry:
     """The route as a small ASGI application of its own."""
 
@@ -42,12 +88,11 @@ class Telemetry:
         self.gateway = gateway
         self.figures = gateway.figures
         self.limit = gateway.settings.body_bytes
-        self._one = _start(200, len(ONE_CALM)), {"type": "http.response.body", "body": ONE_CALM}
-        self._none = _start(202, len(ONE_TAKEN)), {"type": "http.response.body", "body": ONE_TAKEN}
+        self._take = gateway.intake.take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         more: Headers = ()
-        gateway, figures = self.gateway, self.figures
+        gateway = self.gateway
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             if b"origin" in headers:
@@ -55,44 +100,44 @@ class Telemetry:
             who = gateway.access.who(scope, headers)
             if "telemetry" not in who.roles:
                 gateway.access.require(who, TELEMETRY)
-            kind = headers.get(b"content-type", b"")
-            if kind != b"application/json":
-                kind = kind.split(b";")[0].strip().lower()
-                if kind not in READ_JSON and kind not in READ_MSGPACK:
-                    raise Refused(415, "telemetry is JSON or msgpack: send the header content-type: application/json (curl "
-                                       "--json does), application/x-ndjson or application/msgpack")
+            take: Take = self._take
+            if headers.get(b"content-type") != b"application/json":
+                take = self._kind(headers)
             message = await receive()
-            if message.get("more_body", False) or message["type"] != "http.request" or b"content-encoding" in headers \
-                    or len(message["body"]) > self.limit:
+            body = message.get("body", b"")
+            if message.get("more_body", False) or b"content-encoding" in headers or len(body) > self.limit \
+                    or message["type"] != "http.request":
                 body = await Request(scope, again(message, receive), gateway.settings.body_seconds).body(self.limit)
-            else:
-                body = message["body"]
-            take = gateway.intake.take_msgpack if kind in READ_MSGPACK else gateway.intake.take
             found = take(body, who.apps) if len(body) <= INLINE else await asyncio.to_thread(take, body, who.apps)
             wait = not scope["query_string"] or Request(scope, receive).parameter("wait", "1") != "0"
-            if found == 1 and not more:
-                figures.posts += 1
-                figures.accepted += 1
-                start, end = self._one if wait else self._none
-                await send(start)
-                await send(end)
-                return
-            answer = self._answer(Taken(found, {}) if isinstance(found, int) else found, wait)
+            answer = self.answer(found, wait)
         except Refused as refused:
             if isinstance(refused, Unusable):
-                figures.rejected += refused.events
+                self.figures.rejected += refused.events
             answer = refused.answer()
         except ConnectionError:
             return
         except Exception:
             log.exception("POST /telemetry failed")
             answer = Refused(500, "the gateway failed at this; its log says more").answer()
-        figures.answered("/telemetry", answer.status)
+        self.figures.answered("/telemetry", answer.status)
         await answer.send(send, False, more)
 
-    def _answer(self, taken: Taken, wait: bool) -> Answer:
+    def _kind(self, headers: dict[bytes, bytes]) -> Take:
+        """What reads a body of that content type. Raises Refused (415)."""
+        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if kind in READ_JSON:
+            return self._take
+        if kind in READ_MSGPACK:
+            return self.gateway.intake.take_msgpack
+        raise Refused(415, "telemetry is JSON or msgpack: send the header content-type: application/json (curl --json does), "
+                           "application/x-ndjson or application/msgpack")
+
+    def answer(self, found: Taken | int, wait: bool) -> Answer:
+        """What a body is answered with. wait: with decisions."""
+        taken = Taken(found, {}) if isinstance(found, int) else found
         accepted, rejected = taken.places - len(taken.bad), len(taken.bad)
-        self.figures.accepted += accepted
+        self.figures.batched += accepted
         self.figures.rejected += rejected
         listed = encode(taken.problems[:SHOWN]) if taken.problems else b"[]"
         head = b'{"accepted":%d,"rejected":%d,' % (accepted, rejected)

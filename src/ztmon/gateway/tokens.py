@@ -43,7 +43,8 @@ class Token:
 
     def principal(self) -> Principal:
         """Who asks by it."""
-        return Principal(self.name, frozenset(self.roles), None if self.apps is None else frozenset(self.apps))
+        return Principal(self.name, frozenset(self.roles), None if self.apps is None else frozenset(self.apps),
+                         self.ends is not None)
 
 
 def read_tokens(store: "Store") -> dict[str, Token]:
