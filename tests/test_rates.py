@@ -100,3 +100,17 @@ def test_what_is_usual_of_an_endpoint_is_its_share_in_its_hours():
             highest = max(highest, *levels)
         turns(engine, steady(at + 7 * HOUR, at + DAY, 60, day + 99), endpoints, day)
     assert highest < 2
+
+
+def test_one_endpoint_stands_out_at_a_partner_of_a_month_too():
+    """Hours of an endpoint are counted up to two hundred; beyond, its share of all calls is what is usual. One that has a
+    sixth of them has four fifths for half an hour."""
+    engine = Engine(64, bytes(16))
+    endpoints = [f"/e{i}" for i in range(6)]
+    last = START + 30 * DAY
+    turns(engine, steady(START, last, 60), endpoints)
+    both = np.sort(np.concatenate([machine := last + np.arange(0, 1800, 20.0), steady(last, last + 1800, 60, 4)]))
+    own = set(machine.tolist())
+    for i, t in enumerate(both):
+        engine.observe("acme", "/e0" if t in own else endpoints[i % 6], timestamp=float(t))
+    assert "endpoint_focus" in [reason.signal for reason in engine.reasons(engine.row("acme"))]

@@ -8,7 +8,7 @@ from libc.math cimport exp2f, fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport zt_likely
-from ztcore.endpoints cimport ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
+from ztcore.endpoints cimport ENDPOINT_HOURS_MOST, ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.fixed cimport random_mix
 
@@ -88,6 +88,8 @@ cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, floa
         else:
             gone += endpoint_count(&slots[i])
     share = own / <float>(calls + 10)
+    if hours >= ENDPOINT_HOURS_MOST:        # not counted any further: of a partner of weeks it is one of every hour
+        return share
     during = hours * <float>(calls + gone) / age
     if during * share < own:
         share = own / during if own < <float>0.9 * during else <float>0.9
