@@ -72,9 +72,11 @@ def main(count):
         found = plain.stats(), keyed.stats()
         by_socket = listener.stats()
         seconds = time.monotonic() - began
-    counted = all(s["taken"] + sum(s["refused"].values()) == s["datagrams"] for s in found)
-    counted = counted and sum(s["datagrams"] for s in found) + by_socket["datagrams"] + by_socket["kernel_drops"] == done
-    print(f"{done:,} hostile datagrams in {seconds:.0f} s, {sum(s['taken'] for s in found) + by_socket['taken']:,} of them taken; "
+    counted = all(
+        s["taken"] + sum(s["refused"].values()) == s["datagrams"] for s in found)
+    all_of_them = sum(s["datagrams"] for s in found) + by_socket["datagrams"] + by_socket["kernel_drops"]
+    counted = counted and all_of_them == done
+    print(f"{done:,} hostile datagrams in {seconds:.0f} s, {sum(s['taken'] for s in found) + by_socket['taken']:,} taken; "
           f"{by_socket['datagrams']:,} by a socket; memory grew by {grown / 1024:,.0f} KiB after the first tenth")
     print({name: sum(s["refused"][name] for s in found) for name in found[0]["refused"]})
     return 0 if grown < GROWTH and counted else 1

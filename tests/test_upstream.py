@@ -222,17 +222,17 @@ def test_bodies_are_streamed_both_ways():
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with proxy(f"http://127.0.0.1:{server.getsockname()[1]}") as (_, port), socket.create_connection(
-                ("127.0.0.1", port), 20) as caller:
-            with caller.makefile("rb") as answer:
-                caller.sendall(b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-                for part in (b"one", b"two"):
-                    caller.sendall(b"%x\r\n%s\r\n" % (len(part), part))
-                    while b"got " + part not in (line := answer.readline()):
-                        assert line
-                caller.sendall(b"0\r\n\r\n")
-                while (line := answer.readline()) != b"0\r\n":
+        there = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with (proxy(there) as (_, port), socket.create_connection(("127.0.0.1", port), 20) as caller,
+              caller.makefile("rb") as answer):
+            caller.sendall(b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for part in (b"one", b"two"):
+                caller.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+                while b"got " + part not in (line := answer.readline()):
                     assert line
+            caller.sendall(b"0\r\n\r\n")
+            while (line := answer.readline()) != b"0\r\n":
+                assert line
         thread.join()
 
 
