@@ -74,7 +74,7 @@ def serve(name, server):
 
     from ztmon import GatewayConfig
     from ztmon.serve import listen, make_server, settle
-    settings = GatewayConfig(port=0)
+    settings = GatewayConfig(port=0, head_seconds=3600)
     listening = listen(settings)
     print(listening.getsockname()[1], flush=True)
     app = make_server(application(name), settings)
