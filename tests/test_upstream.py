@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -179,6 +180,20 @@ def test_upgrades_are_refused_clearly(site):
                                            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})  # fmt: skip
     assert status == 501
     assert b"WebSocket" in body
+
+
+def test_an_offer_of_h2c_is_not_taken_up(site):
+    """Java's HttpClient offers HTTP/2 with its first request, body and all: it is served as it is, by the reverse proxy and by
+    the gateway."""
+    application, gateway, port = site
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c",
+             "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
+    assert json.loads(call(port, "/h2c", "POST", b"x" * 5000, **offer)[2])["body"] == 5000
+    assert [name for name in application.seen[-1][2] if "pgrade" in name.lower() or "http2" in name.lower()] == []
+    event = {"appId": "shop", "partnerId": "java", "timestamp": time.time() * 1000, "endpoint": "/", "method": "GET",
+             "statusCode": 200, "responseTime": 1}  # fmt: skip
+    status, _, _ = gateway.ask("POST", "/telemetry", json.dumps(event).encode(), {"Content-Type": "application/json", **offer})
+    assert status == 200
 
 
 def test_an_application_that_is_away_is_nobodys_fault():
