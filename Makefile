@@ -7,7 +7,7 @@
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
 # make races     several workers' threads on one state under ThreadSanitizer (two minutes)
 # make stress    kill two hundred workers of a shared state; check the larger models (minutes)
-# make fuzz      hostile bodies, headers and requests: atheris, and schemathesis against the OpenAPI (minutes)
+# make fuzz      hostile bodies, headers and requests: atheris, schemathesis against the OpenAPI, ten million datagrams (minutes)
 # make lint      ruff and mypy
 # make clean     remove what was built; make distclean: the virtual environment too
 #
@@ -34,6 +34,7 @@ bench: build $(VENV)/stamp-bench
 	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-json=build/bench.json
 	$(PY) benchmarks/replay.py build/replay.json
 	$(PY) benchmarks/shared.py build/shared.json
+	$(PY) benchmarks/datagrams.py build/datagrams.json
 	$(PY) benchmarks/gateway.py build/gateway.json
 	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json
 
@@ -67,11 +68,14 @@ stress: build $(VENV)/stamp-test
 	ZTMON_TEST_KILLS=200 ZTMON_TEST_MODELS=all $(PY) -m pytest tests/test_shared.py tests/test_model.py
 
 FUZZ_SECONDS ?= 60
+FUZZ_DATAGRAMS ?= 10000000
 
 fuzz: build $(VENV)/stamp-fuzz
 	mkdir -p build
 	$(PY) tests/fuzz_telemetry.py $(FUZZ_SECONDS)
 	$(PY) tests/fuzz_routes.py $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz_datagrams $(FUZZ_SECONDS)
+	$(PY) -m tests.hostile $(FUZZ_DATAGRAMS)
 
 lint: $(VENV)/stamp-test
 	$(PY) -m ruff check .

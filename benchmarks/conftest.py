@@ -22,7 +22,8 @@ def floor_module():
         code = ("import sys; from setuptools import setup; from setuptools.extension import Extension; "
                 "from Cython.Build import cythonize; "
                 f"setup(name='floor', ext_modules=cythonize([Extension('floor', [{str(HERE / 'floor.pyx')!r}], "
-                f"extra_compile_args=['-O3'], include_dirs=[{str(HERE.parent / 'src/ztcore')!r}])], build_dir={str(BUILD)!r}, language_level=3), "
+                "extra_compile_args=['-O3'], "
+                f"include_dirs=[{str(HERE.parent / 'src/ztcore')!r}])], build_dir={str(BUILD)!r}, language_level=3), "
                 f"script_args=['-q', 'build_ext', '--build-lib', {str(BUILD)!r}, '--build-temp', {str(BUILD)!r}])")
         subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
         built = sorted(BUILD.glob("floor.*.so"))

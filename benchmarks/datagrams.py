@@ -38,7 +38,7 @@ def events(n, start):
 
 
 def as_wire(event):
-    partner, endpoint, method, status, latency, request, response, source, timestamp, count = event
+    partner, endpoint, method, status, latency, _, response, source, timestamp, _ = event
     return {"appId": "shop", "partnerId": partner, "timestamp": timestamp * 1000, "endpoint": endpoint, "method": method,
             "statusCode": status, "responseTime": latency, "responseSize": response, "clientIp": source}
 

@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 
 ROUNDS = 9
-SECONDS = 1.0
-CONNECTIONS = 8
+TURNS = 10
+SECONDS = 0.1
+CONNECTIONS = 64
 BATCH = 1000
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -72,8 +73,8 @@ def serve(name, server):
     import uvloop
 
     from ztmon import GatewayConfig
-    from ztmon.serve import listen, make_server
-    settings = GatewayConfig(port=0)
+    from ztmon.serve import listen, make_server, settle
+    settings = GatewayConfig(port=0, head_seconds=3600)
     listening = listen(settings)
     print(listening.getsockname()[1], flush=True)
     app = make_server(application(name), settings)
@@ -83,6 +84,7 @@ def serve(name, server):
     elif server == "h11":
         from uvicorn.protocols.http.h11_impl import H11Protocol
         app.config.http_protocol_class = H11Protocol
+    settle()
     loop = asyncio.new_event_loop if server == "asyncio" else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(app.serve(sockets=[listening]))
@@ -108,12 +110,12 @@ class Contender:
         self.pids = [self.process.pid]
 
     def cpu(self):
-        """Seconds of processor time so far, of the process and its children."""
+        """Seconds on a processor so far, of the process, its children and all their threads."""
         pids = [self.process.pid]
         for pid in pids:
-            found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            pids += [int(child) for child in found]
-        return sum(sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])) for pid in pids) / TICK
+            pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def stop(self):
         self.process.terminate()
@@ -137,64 +139,94 @@ def bodies():
     return {"single": json.dumps(EVENT | {"timestamp": now}).encode(), "batch": json.dumps(many).encode()}
 
 
-def turn(contender, message, seconds):
-    """Send for so long; (answers, seconds of the server's processor time)."""
-    poll = select.epoll()
-    waiting = {}
-    for _ in range(CONNECTIONS):
-        connection = socket.create_connection(("127.0.0.1", contender.port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(message)
-        waiting[connection.fileno()] = [connection, -1]
-        poll.register(connection.fileno(), select.EPOLLIN)
-    before, answers, end = contender.cpu(), 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        for fd, _ in poll.poll(1.0):
-            place = waiting[fd]
-            got = place[0].recv(1 << 20)
-            if not got:
-                raise ConnectionError("the server hung up")
-            if place[1] < 0:
-                head = got.find(b"\r\n\r\n")
-                if not got.startswith(b"HTTP/1.1 2"):
-                    raise ValueError(got[:500])
-                at = got.lower().find(b"content-length: ")
-                place[1] = int(got[at + 16: got.find(b"\r", at)]) + head + 4
-            place[1] -= len(got)
-            if place[1] == 0:
+class Client:
+    """A few connections to a contender, each with one request under way."""
+
+    def __init__(self, contender, message):
+        self.contender, self.message = contender, message
+        self.poll = select.epoll()
+        self.waiting = {}
+        for _ in range(CONNECTIONS):
+            connection = socket.create_connection(("127.0.0.1", contender.port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.waiting[connection.fileno()] = [connection, -1]
+            self.poll.register(connection.fileno(), select.EPOLLIN)
+
+    def turn(self, seconds):
+        """Send for so long; (answers, seconds of the server's processor time)."""
+        before, answers, under_way, end = self.contender.cpu(), 0, len(self.waiting), time.monotonic() + seconds
+        for connection, _ in self.waiting.values():
+            connection.sendall(self.message)
+        while under_way:
+            for fd, _ in self.poll.poll(1.0):
+                place = self.waiting[fd]
+                if not self._got(place):
+                    continue
                 answers += 1
-                place[1] = -1
-                place[0].sendall(message)
-    used = contender.cpu() - before
-    for connection, _ in waiting.values():
-        connection.close()
-    poll.close()
-    return answers, used
+                if time.monotonic() < end:
+                    place[0].sendall(self.message)
+                else:
+                    under_way -= 1
+        return answers, self.contender.cpu() - before
+
+    def _got(self, place):
+        """Whether that was the end of an answer."""
+        got = place[0].recv(1 << 20)
+        if not got:
+            raise ConnectionError("the server hung up")
+        if place[1] < 0:
+            if not got.startswith(b"HTTP/1.1 2"):
+                raise ValueError(got[:500])
+            at = got.lower().find(b"content-length: ")
+            place[1] = int(got[at + 16: got.find(b"\r", at)]) + got.find(b"\r\n\r\n") + 4
+        place[1] -= len(got)
+        if place[1]:
+            return False
+        place[1] = -1
+        return True
+
+    def close(self):
+        for connection, _ in self.waiting.values():
+            connection.close()
+        self.poll.close()
 
 
 def measure(contenders, message, rounds=ROUNDS):
-    """Answers a second of processor time by contender, the median over rounds in which all take turns; and of each round."""
+    """Answers a second of processor time by contender, of each round. In a round all take many short turns, so that what
+    else the machine does falls on all alike."""
+    clients = {name: Client(contender, message) for name, contender in contenders.items()}
     found = {name: [] for name in contenders}
-    for name, contender in contenders.items():
-        turn(contender, message, 0.5)
+    for client in clients.values():
+        client.turn(0.5)
     for _ in range(rounds):
-        for name, contender in contenders.items():
-            answers, used = turn(contender, message, SECONDS)
+        sums = {name: [0, 0.0] for name in contenders}
+        for _ in range(TURNS):
+            for name, client in clients.items():
+                answers, used = client.turn(SECONDS)
+                sums[name][0] += answers
+                sums[name][1] += used
+        for name, (answers, used) in sums.items():
             found[name].append(answers / used)
-    return {name: statistics.median(rates) for name, rates in found.items()}, found
+    for client in clients.values():
+        client.close()
+    return found
+
+
+def medians(found):
+    return {name: statistics.median(rates) for name, rates in found.items()}
 
 
 def main(out):
     body = bodies()
     contenders = {"nothing": Contender("nothing"), "gateway": Contender("gateway")}
-    result = {"rounds": ROUNDS, "seconds": SECONDS, "batch": BATCH, "batch_bytes": len(body["batch"]),
+    result = {"rounds": ROUNDS, "turns": TURNS, "seconds": SECONDS, "batch_events": BATCH, "batch_bytes": len(body["batch"]),
               "date": time.strftime("%Y-%m-%d"),
               "load": os.getloadavg()[0]}
     for kind, message in (("single", request(body["single"])), ("single_202", request(body["single"], "/telemetry?wait=0")),
                           ("batch", request(body["batch"]))):
-        median, rates = measure(contenders, message)
+        rates = measure(contenders, message)
         ratios = [g / n for g, n in zip(rates["gateway"], rates["nothing"], strict=True)]
-        result[kind] = median | {"ratio": statistics.median(ratios)}
+        result[kind] = medians(rates) | {"ratio": statistics.median(ratios)}
         print(kind, result[kind], flush=True)
     for contender in contenders.values():
         contender.stop()
@@ -207,8 +239,8 @@ def main(out):
             continue
         for app in ("nothing", "gateway"):
             servers[f"{server} {app}"] = Contender(app, server)
-    result["servers"], _ = measure(servers, request(body["single"]), 5)
-    result["servers_batch"], _ = measure(servers, request(body["batch"]), 3)
+    result["servers"] = medians(measure(servers, request(body["single"]), 5))
+    result["servers_batch"] = medians(measure(servers, request(body["batch"]), 3))
     print(result["servers"], result["servers_batch"])
     for contender in servers.values():
         contender.stop()

@@ -22,6 +22,11 @@ def now_ms():
     return time.time() * 1000
 
 
+def attack(name, n=30):
+    """Events of injection, which act from the first one."""
+    return [EVENT | {"partnerId": name, "endpoint": f"/api/x?q={i}' OR 1=1--", "timestamp": now_ms() + i} for i in range(n)]
+
+
 def start(*words, env=None):
     return subprocess.Popen([sys.executable, "-c", PROGRAM, "serve", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, env={**os.environ, **(env or {})})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import missing
-from .gateways import Gateway
+from .gateways import Gateway, ztmon
 from .pages import blocks
 from .servers import free_port, until
 
@@ -219,6 +219,38 @@ def test_any_method_and_both_forms():
         assert auth(gateway, "/auth?app=other", **{"X-Partner-ID": "acme"})[0] == 200
         assert auth(gateway, "/auth?throttle=200")[0] == 503
         assert auth(gateway, "/authentic")[0] == 404
+
+
+@pytest.mark.parametrize(("level", "expected"), LEVELS)
+def test_forward_auth_and_ext_authz(level, expected):
+    """What Traefik, Caddy and Envoy send is answered with what they pass on: 429 for throttle too."""
+    with gateway_by_udp() as (gateway, _):
+        pin(gateway, "acme", level)
+        forwarded = {"X-Partner-ID": "acme", "X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/api/x?app=other",
+                     "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example", "X-Forwarded-For": "192.0.2.1"}
+        forms = (("/auth?app=shop&throttle=429", "GET", "127.0.0.1"), ("/auth/shop/api/x?app=other", "POST", "shop.example"))
+        for path, method, host in forms:
+            found = [auth(gateway, path, method, Host=host, **forwarded) for _ in range(20)]
+            assert found[-1][0] == expected
+            assert {headers["x-ztmon-level"] for _, headers, _ in found} == {level}
+            assert {headers["x-ztmon-partner"] for _, headers, _ in found} == {"acme"}
+            assert ("retry-after" in found[-1][1]) == (expected >= 400)
+
+
+def test_a_proxy_needs_a_token_where_there_are_some(tmp_path):
+    """With tokens a proxy shows one with the role telemetry and for its application, and whatever is wrong with it is 503,
+    never an answer about the caller; the caller's own Authorization stays out of it."""
+    store = tmp_path / "z.db"
+    token = ztmon("token", "add", "proxy", "--role", "telemetry", "--app", "shop", "--store", str(store)).split()[-1]
+    gateway = Gateway("--udp", "-", store=store, token=False)
+    try:
+        good, wrong = {"X-Ztmon-Token": f"Bearer {token}"}, {"X-Ztmon-Token": "Bearer zt_wrong"}
+        for headers, expected in (({}, 503), (wrong, 503), ({"Authorization": f"Bearer {token}"}, 200),
+                                  (good | {"Authorization": "Bearer the caller's"}, 200)):
+            assert auth(gateway, "/auth?app=shop", **headers)[0] == expected, headers
+        assert auth(gateway, "/auth?app=other", **good)[0] == 503
+    finally:
+        gateway.stop()
 
 
 def test_callers_are_named_by_pseudonyms():

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -181,6 +182,20 @@ def test_upgrades_are_refused_clearly(site):
     assert b"WebSocket" in body
 
 
+def test_an_offer_of_h2c_is_not_taken_up(site):
+    """Java's HttpClient offers HTTP/2 with its first request, body and all: it is served as it is, by the reverse proxy and by
+    the gateway."""
+    application, gateway, port = site
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c",
+             "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
+    assert json.loads(call(port, "/h2c", "POST", b"x" * 5000, **offer)[2])["body"] == 5000
+    assert [name for name in application.seen[-1][2] if "pgrade" in name.lower() or "http2" in name.lower()] == []
+    event = {"appId": "shop", "partnerId": "java", "timestamp": time.time() * 1000, "endpoint": "/", "method": "GET",
+             "statusCode": 200, "responseTime": 1}  # fmt: skip
+    status, _, _ = gateway.ask("POST", "/telemetry", json.dumps(event).encode(), {"Content-Type": "application/json", **offer})
+    assert status == 200
+
+
 def test_an_application_that_is_away_is_nobodys_fault():
     """502 where nothing listens; the partner is not even known for it."""
     with proxy(f"http://127.0.0.1:{free_port()}") as (gateway, port):
@@ -222,17 +237,17 @@ def test_bodies_are_streamed_both_ways():
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with proxy(f"http://127.0.0.1:{server.getsockname()[1]}") as (_, port), socket.create_connection(
-                ("127.0.0.1", port), 20) as caller:
-            with caller.makefile("rb") as answer:
-                caller.sendall(b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-                for part in (b"one", b"two"):
-                    caller.sendall(b"%x\r\n%s\r\n" % (len(part), part))
-                    while b"got " + part not in (line := answer.readline()):
-                        assert line
-                caller.sendall(b"0\r\n\r\n")
-                while (line := answer.readline()) != b"0\r\n":
+        there = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with (proxy(there) as (_, port), socket.create_connection(("127.0.0.1", port), 20) as caller,
+              caller.makefile("rb") as answer):
+            caller.sendall(b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for part in (b"one", b"two"):
+                caller.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+                while b"got " + part not in (line := answer.readline()):
                     assert line
+            caller.sendall(b"0\r\n\r\n")
+            while (line := answer.readline()) != b"0\r\n":
+                assert line
         thread.join()
 
 

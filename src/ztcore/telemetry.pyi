@@ -1,4 +1,5 @@
 from collections.abc import Collection
+from typing import Self
 
 from ztcore.core import Core
 from ztcore.decision import Decision
@@ -12,7 +13,7 @@ class TelemetryReader:
     ahead: int
     noted: dict[int, Decision]
     odd: list[tuple[int, int, int]]
-    def __init__(self, engine: Core, most: int = 100_000) -> None: ...
+    def __new__(cls, engine: Core, most: int = 100_000) -> Self: ...
     @property
     def clamped(self) -> int: ...
     def begin(self, size: int, events: int, earliest: int, latest: int, apps: Collection[str] | None = None) -> None: ...

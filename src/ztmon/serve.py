@@ -5,6 +5,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -111,6 +112,12 @@ def make_server(app: Any, settings: GatewayConfig) -> "uvicorn.Server":
     return Server(config)
 
 
+def settle() -> None:
+    """What is there when serving begins stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def listen(settings: GatewayConfig) -> socket.socket:
     """The listening socket. Raises ConfigError for an address and a port that cannot be had."""
     name = "127.0.0.1" if settings.listen == "localhost" else settings.listen
@@ -179,6 +186,7 @@ async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket
         loop.add_signal_handler(signal.SIGHUP, lambda: running.add(loop.create_task(reload(gateway, server, read))))
         for beside in gateway.beside:
             await beside.start()
+        settle()
         _say(gateway, listening)
         await server.serve(sockets=[listening])
     finally:

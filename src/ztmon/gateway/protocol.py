@@ -1,12 +1,18 @@
 """uvicorn's HTTP protocol, strict about clients that are slow, endless or too many, so that they hold nobody up."""
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ztmon.gateway.http import Refused
 from ztmon.gateway.settings import GatewayConfig
+
+UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=[ \t]*:)")
+NO_UPGRADE = b"x-refused-upgrade"
+"""httptools stops reading at an Upgrade, body and all. Clients that offer h2c (Java's does at each first request) mean the
+request all the same, so the header goes by a name that means nothing to it; upstream.py knows it."""
 
 HEAD_BYTES = 64 * 1024
 """Of a request's line and headers together."""
@@ -47,6 +53,9 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         before = self._heading
+        if before and b"pgrade" in data:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(NO_UPGRADE, head) + end + rest
         super().data_received(data)
         if self._heading:
             if before:          # else these bytes are the end of the last request as well

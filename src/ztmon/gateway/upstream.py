@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ztmon.gateway.forward import headers_of, status_of
 from ztmon.gateway.http import Headers, Receive, Refused, Scope, Send
 from ztmon.gateway.identity import caller
+from ztmon.gateway.protocol import NO_UPGRADE
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ztmon.gateway")
 
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-                        b"trailer", b"trailers", b"transfer-encoding", b"upgrade"))
+                        b"trailer", b"trailers", b"transfer-encoding", b"upgrade", b"http2-settings", NO_UPGRADE))
 """Headers of one connection (RFC 9110, 7.6.1), beside those that Connection names."""
 
 OURS = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
@@ -142,9 +143,9 @@ class Call:
 
     async def run(self) -> None:
         """Refuse it, or let it through. Raises Refused."""
-        upgrade = self.headers.get(b"upgrade", b"").lower()
-        if upgrade and b"upgrade" in self.headers.get(b"connection", b"").lower():
-            raise Refused(501, "this reverse proxy does not pass on WebSocket or other upgrades; connect to the application "
+        upgrade = self.headers.get(NO_UPGRADE, self.headers.get(b"upgrade", b"")).lower()
+        if upgrade == b"websocket":
+            raise Refused(501, "this reverse proxy does not pass on WebSocket; connect to the application "
                                "itself, or put nginx in front")
         app = self.upstream.settings.upstream_app
         decision = self.upstream.gateway.monitor.check(self.partner, app)
