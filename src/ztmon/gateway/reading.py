@@ -98,7 +98,8 @@ def show_config(gateway: "Gateway") -> dict[str, Any]:
         "allow": sorted(kept.allow),
         "max_action": {name: level.name.lower() for name, level in kept.max_action.items()},
         "changed_lists": {name: msgspec.to_builtins(c) for name, c in runtime.changes.items() if ":" in name},
-        "gateway": {f.name: getattr(gateway.settings, f.name) for f in fields(gateway.settings)},
+        "gateway": {f.name: getattr(gateway.settings, f.name) for f in fields(gateway.settings)}
+        | {"otlp": masked(gateway.settings.otlp)},
         "fixed": fixed,
         "blast_radius": gateway.blast.shown(),
     }
