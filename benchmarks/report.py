@@ -192,7 +192,8 @@ def http_part(http):
     text += SERVERS
     for server in ("uvicorn", "plain", "asyncio", "h11", "granian"):
         names = [f"{server} nothing", f"{server} gateway"]
-        cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names if name in http[part]]
+        cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names
+                 if name in http.get(part, ())]
         text += f"| {server} | {' | '.join(cells)} |\n" if cells else ""
     return text
 
