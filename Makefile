@@ -36,7 +36,7 @@ bench: build $(VENV)/stamp-bench
 	$(PY) benchmarks/shared.py build/shared.json
 	$(PY) benchmarks/datagrams.py build/datagrams.json
 	$(PY) benchmarks/gateway.py build/gateway.json
-	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json
+	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json build/datagrams.json
 
 sharing: build $(VENV)/stamp-test
 	mkdir -p build

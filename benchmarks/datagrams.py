@@ -6,6 +6,7 @@ measured is the receiver alone.
 """
 
 import json
+import os
 import socket
 import statistics
 import sys
@@ -17,7 +18,6 @@ import msgpack
 import msgspec
 from conftest import floor_module
 
-import ztmon
 from ztcore.datagrams import Receiver
 from ztcore.engine import Engine
 from ztcore.packed import pack
@@ -141,6 +141,7 @@ def record_cost():
 
 
 def main(out):
+    load = os.getloadavg()[0]
     floor = floor_module()
     calls, many = events(MOST, time.time()), events(20 * MOST, time.time())
     found = {"datagrams": [
@@ -152,7 +153,7 @@ def main(out):
                                              for e in calls], floor, ()),
         measure("packed, 1,400 bytes", pack(many, "shop", 1400)[0], floor, ()),
         measure("packed, 32,000 bytes", pack(many, "shop", 32_000)[0], floor, ()),
-    ], "record_ns": record_cost(), "ztmon": ztmon.__version__}
+    ], "record_ns": record_cost(), "date": time.strftime("%Y-%m-%d"), "load": load}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(json.dumps(found, indent=1))
     for x in found["datagrams"]:

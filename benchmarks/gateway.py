@@ -8,6 +8,7 @@ What is counted is processor time of the server's process: the machine has other
 """
 
 import asyncio
+import atexit
 import json
 import os
 import select
@@ -107,7 +108,7 @@ class Contender:
                 break
             except OSError:
                 time.sleep(0.1)
-        self.pids = [self.process.pid]
+        atexit.register(self.stop)
 
     def cpu(self):
         """Seconds on a processor so far, of the process, its children and all their threads."""
@@ -118,6 +119,8 @@ class Contender:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         self.process.terminate()
         self.process.wait()
         self.process.stdout.close()
@@ -230,6 +233,7 @@ def main(out):
         print(kind, result[kind], flush=True)
     for contender in contenders.values():
         contender.stop()
+    write(out, result)
     servers = {}
     for server in ("uvicorn", "plain", "asyncio", "h11", "granian"):
         try:
@@ -244,6 +248,11 @@ def main(out):
     print(result["servers"], result["servers_batch"])
     for contender in servers.values():
         contender.stop()
+    write(out, result)
+
+
+def write(out, result):
+    """What there is so far."""
     Path(out).parent.mkdir(exist_ok=True)
     Path(out).write_text(json.dumps(result, indent=1))
 

@@ -76,6 +76,19 @@ above 0 is other people's work.
 |---|---|---|---|---|---|
 """
 
+UDP = """
+## UDP
+
+Measured on {date}: the datagrams lie in the socket's buffer already, one thread empties it; time of the processor, medians
+of rounds in turn. *bare*: `recvmmsg` and nothing else; *Python*: `recv`, msgspec and `observe()` one by one. A thousand
+partners, a third of the paths with a fresh id, an address each. Wanted is 60 % of the bare loop for one event a datagram,
+and 5 million events a second packed. The load of the machine was {load:.1f}: the more others take of its caches, the less is
+left of both. A call of the client's `record()` takes {record_ns:.0f} ns.
+
+| datagrams | bytes | bare | ztmon | share | Python | events a second |
+|---|---|---|---|---|---|---|
+"""
+
 OTHERS = """
 What others do for the same purpose, on one key, by the clock:
 
@@ -130,7 +143,7 @@ def cpu():
     return platform.machine()
 
 
-def page(found, replay, shared, http):
+def page(found, replay, shared, http, udp):
     """The text of docs/performance.md."""
     info = {tuple(b["group"].split()): b["extra_info"] for b in found["benchmarks"]}
     machine = found["machine_info"]
@@ -160,6 +173,8 @@ def page(found, replay, shared, http):
             text += f"| {size['lines']:,} | {size['replay']:.2f} s | {size['regex']:.2f} s | {size['ratio']:.2f} |\n"
     if http:
         text += http_part(http)
+    if udp:
+        text += udp_part(udp)
     if shared:
         text += shared_part(shared)
     return text
@@ -177,8 +192,20 @@ def http_part(http):
     text += SERVERS
     for server in ("uvicorn", "plain", "asyncio", "h11", "granian"):
         names = [f"{server} nothing", f"{server} gateway"]
-        cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names if name in http[part]]
+        cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names
+                 if name in http.get(part, ())]
         text += f"| {server} | {' | '.join(cells)} |\n" if cells else ""
+    return text
+
+
+def udp_part(udp):
+    """The part that is the UDP listener's."""
+    text = UDP.format(**udp)
+    for x in udp["datagrams"]:
+        ns = x["ns"]
+        python = ns.get("python_msgpack", ns.get("python_json"))
+        text += (f"| {x['name']} | {x['bytes']:,} | {ns['floor']:,.0f} ns | {ns['ours']:,.0f} ns | {x['share']:.0%} | "
+                 f"{f'{python:,.0f} ns' if python else ''} | {x['million_events']:.1f} million |\n")
     return text
 
 
@@ -214,15 +241,15 @@ def without(text, title):
     return text[:at] + (text[end:] if end >= 0 else ""), at
 
 
-def main(bench, replay, shared, http):
-    """Without the figures of `bench` only the parts on one state and on HTTP are written anew, where there are figures."""
-    found, of_shared, of_http = read(bench), read(shared), read(http)
+def main(bench, replay, shared, http, udp):
+    """Without the figures of `bench` only the parts on one state, HTTP and UDP are written anew, where there are figures."""
+    found, of_shared, of_http, of_udp = read(bench), read(shared), read(http), read(udp)
     if found is not None:
-        PAGE.write_text(page(found, read(replay), of_shared, of_http))
+        PAGE.write_text(page(found, read(replay), of_shared, of_http, of_udp))
     else:
         text = PAGE.read_text()
-        for title, part in (("HTTP", of_http and http_part(of_http)), ("One state for several processes", of_shared
-                                                                       and shared_part(of_shared))):
+        for title, part in (("HTTP", of_http and http_part(of_http)), ("UDP", of_udp and udp_part(of_udp)),
+                            ("One state for several processes", of_shared and shared_part(of_shared))):
             if part:
                 text, at = without(text, title)
                 text = text[:at] + part + text[at:]

@@ -53,14 +53,17 @@ def application():
 
 
 @contextmanager
-def nginx(folder, **ports):
-    """nginx with the page's configuration, its ports replaced: gateway, udp, application. The port it listens on."""
+def nginx(folder, patient=True, **ports):
+    """nginx with the page's configuration, its ports replaced: gateway, udp, application. The port it listens on.
+    patient: it waits for the gateway on a machine that is busy too."""
     if NGINX is None:
         missing("no nginx: install Debian's nginx-light")
     (text,) = [block.text for block in blocks("docs/proxies.md") if block.title == "nginx.conf"]
     port = free_port()
     for name, there in (("gateway", 9000), ("udp", 9001), ("application", 8000)):
         text = text.replace(f"127.0.0.1:{there}", f"127.0.0.1:{ports[name]}")
+    if patient:
+        text = text.replace("100ms", "20s").replace("250ms", "20s")
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     modules = "".join(f"load_module {path};" for path in Path("/usr/lib/nginx/modules").glob("*auth_request*.so"))
@@ -194,12 +197,13 @@ def test_a_gateway_that_is_away_stops_nobody(tmp_path):
     with application() as behind:
         nobody = free_port()
         (tmp_path / "a").mkdir()
-        with nginx(tmp_path / "a", gateway=nobody, udp=free_port(), application=behind) as port:
+        with nginx(tmp_path / "a", patient=False, gateway=nobody, udp=free_port(), application=behind) as port:
             assert call(port, "acme")[0] == 200
         import socket
         with socket.create_server(("127.0.0.1", 0)) as silent:
             (tmp_path / "b").mkdir()
-            with nginx(tmp_path / "b", gateway=silent.getsockname()[1], udp=free_port(), application=behind) as port:
+            there = silent.getsockname()[1]
+            with nginx(tmp_path / "b", patient=False, gateway=there, udp=free_port(), application=behind) as port:
                 assert call(port, "acme")[0] == 200
 
 

@@ -34,7 +34,6 @@ GRACE_SECONDS = 3
 """For requests under way when it is told to stop."""
 
 BACKLOG = 1024
-REFRESH_SECONDS = 2.0
 
 Reader = Callable[[], Config]
 
@@ -198,7 +197,8 @@ async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket
 
 
 async def _refresh(gateway: "Gateway") -> None:
-    """Tokens and settings that others changed in the store are known here within seconds."""
+    """Tokens and settings that others changed in the store are known here within seconds, also where nobody asks."""
+    from ztmon.gateway.app import REFRESH_SECONDS
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         await gateway.refresh()

@@ -33,6 +33,9 @@ log = logging.getLogger("ztmon.gateway")
 
 TELEMETRY = "/telemetry"
 
+REFRESH_SECONDS = 2.0
+"""How old tokens and settings may be."""
+
 FIXED = ("listen", "port", "tls_certificate", "tls_key", "tls_clients", "connections", "head_seconds", "body_events", "log",
          "otlp", "otlp_seconds")
 """Settings of the gateway that are read at the start only."""
@@ -58,6 +61,8 @@ class Gateway:
         except StoreError as error:
             self.shelf.close()
             raise ConfigError(f"store: {error}") from error
+        self._refreshed = time.monotonic()
+        self._refreshing: asyncio.Task[None] | None = None
         self.changing = asyncio.Lock()
         """Held by who changes what is in force."""
         self._own = monitor is None
@@ -101,6 +106,7 @@ class Gateway:
 
     async def refresh(self) -> None:
         """Take over what others changed in the store: tokens and settings."""
+        self._refreshed = time.monotonic()
         await asyncio.to_thread(self.shelf.refresh)
         self.access.refreshed()
         try:
@@ -120,6 +126,8 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+                self._refreshing = asyncio.ensure_future(self.refresh())
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if path == TELEMETRY and scope["method"] == "POST":
                 await self.telemetry(scope, receive, send)

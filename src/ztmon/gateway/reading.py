@@ -99,7 +99,8 @@ def show_config(gateway: "Gateway") -> dict[str, Any]:
         "max_action": {name: level.name.lower() for name, level in kept.max_action.items()},
         "changed_lists": {name: msgspec.to_builtins(c) for name, c in runtime.changes.items() if ":" in name},
         "gateway": {f.name: getattr(gateway.settings, f.name) for f in fields(gateway.settings)}
-        | {"udp_keys": [HIDDEN] * len(gateway.settings.udp_keys), "upstream": masked(gateway.settings.upstream)},
+        | {"otlp": masked(gateway.settings.otlp), "upstream": masked(gateway.settings.upstream),
+           "udp_keys": [HIDDEN] * len(gateway.settings.udp_keys)},
         "fixed": fixed,
         "blast_radius": gateway.blast.shown(),
     }
