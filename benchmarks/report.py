@@ -189,7 +189,7 @@ def http_part(http):
     x, events = http["batch"], http["batch_events"]
     text += (f"| batches of {events:,} | {x['gateway'] * events / 1e6:.2f} million events/s | "
              f"{x['nothing'] * events / 1e6:.2f} million events/s | {x['ratio']:.2f} | 1 million |\n")
-    text += SERVERS
+    text += SERVERS if "servers" in http else ""
     for server in ("uvicorn", "plain", "asyncio", "h11", "granian"):
         names = [f"{server} nothing", f"{server} gateway"]
         cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names
