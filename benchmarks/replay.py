@@ -9,7 +9,6 @@ moved on, so that time never runs back; where it is absent, made-up lines of the
 import datetime
 import gzip
 import json
-import os
 import random
 import re
 import statistics
@@ -18,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from traffic import REAL
 
 SIZES = (10_000, 100_000, 1_000_000)
 RUNS = 5
@@ -39,8 +40,7 @@ print(n)
 
 def real():
     """The lines of the real log, or None."""
-    folder = os.environ.get("ZTMON_TEST_DATA") or Path(__file__).parent.parent.parent / "shared" / "data"
-    path = Path(folder) / "elastic-apache" / "apache_logs.gz"
+    path = REAL / "elastic-apache" / "apache_logs.gz"
     return gzip.decompress(path.read_bytes()).decode().splitlines(True) if path.exists() else None
 
 

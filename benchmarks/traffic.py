@@ -1,8 +1,14 @@
 """The traffic that is measured: partners by Zipf's law, a few endpoints, a steady 1,000 events a second."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 from ztcore.layout import EVENT
+
+REAL = Path(os.environ.get("ZTMON_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+"""The folder of real traffic."""
 
 RATE = 1000.0
 """Events a second, of all partners together."""

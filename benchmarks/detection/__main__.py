@@ -7,7 +7,6 @@ series are looked for under ZTMON_TEST_DATA, by default shared/data beside the c
 """
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -20,13 +19,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from traffic import REAL  # noqa: E402
+
 from detection import budgets, peers, plots, real, verdicts  # noqa: E402
 from detection.page import LEVELS, write  # noqa: E402
 from ztmon.simulate import KINDS, simulate  # noqa: E402
 
 PARTNERS, HOURS = 40, 144.0
 MEDIUM = 0.5
-TRAFFIC = Path(os.environ.get("ZTMON_TEST_DATA") or ROOT.parent / "shared" / "data") / "ms-cloud-monitoring"
+TRAFFIC = REAL / "ms-cloud-monitoring"
 
 
 @dataclass
@@ -96,7 +97,7 @@ def main() -> None:
     began = time.monotonic()
     sections = {}
     for name, hard, numbers, shapes in (("plain", False, chosen.plain, None), ("hard", True, chosen.hard, None),
-                                        ("real shapes", True, chosen.hard[: len(chosen.hard) // 4], TRAFFIC)):
+                                        ("real shapes", True, chosen.hard[: max(1, len(chosen.hard) // 4)], TRAFFIC)):
         if shapes is not None and not shapes.is_dir():
             print(f"no real series in {shapes}: set ZTMON_TEST_DATA; what they show is left out", file=sys.stderr)
             continue

@@ -5,6 +5,8 @@ from typing import Any
 
 from ztmon.simulate import HAPPENINGS
 
+from .budgets import YEAR_DAYS
+
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
 HEAD = """# What is found, and who is left alone
@@ -58,7 +60,7 @@ def budget(budgets: list[Any], seeds: range) -> str:
              "partner-days: in brackets the upper end of the 95 % interval. Without the setting throttle begins at 61.", "",
              "| promised | throttle from | measured a partner and year | attacks at throttle | median delay |",
              "|---|---|---|---|---|"]
-    lines += [f"| {kept.nominal:g} | {kept.score:.1f} | {kept.measured:.2f} ({upper(kept.episodes) / days * 365.25:.2f}) | "
+    lines += [f"| {kept.nominal:g} | {kept.score:.1f} | {kept.measured:.2f} ({upper(kept.episodes) / days * YEAR_DAYS:.2f}) | "
               f"{share(kept.share)} | {seconds(kept.seconds)} |" for kept in budgets]
     return "\n".join([*lines, "", "![promised and measured](detection-budget.svg)"]) + "\n"
 

@@ -12,7 +12,8 @@ matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "ztmon", "font.s
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-LEVELS = ("alert", "throttle", "quarantine", "block")
+from .page import LEVELS  # noqa: E402
+
 COLOURS = ("#c9a227", "#d9822b", "#c23030", "#5c2a6b")
 
 

@@ -59,10 +59,9 @@ def read(path: Path) -> tuple[Ints, NDArray[np.float64], NDArray[np.bool_]]:
     return at, np.array([float(row["Value"] or 0) for row in rows]), np.array([row["Label"] == "1" for row in rows])
 
 
-def calls(path: Path, engine: Monitor, at: Ints, values: NDArray[np.float64]) -> tuple[NDArray[np.void], bytes]:
-    """The series as a partner's calls."""
+def calls(path: Path, engine: Monitor, at: Ints, values: NDArray[np.float64], step: int) -> tuple[NDArray[np.void], bytes]:
+    """The series, a value each `step` ns, as a partner's calls."""
     rng = np.random.default_rng(1)
-    step = int(np.median(np.diff(at)))
     mean = A_MINUTE if step <= 60_000_000_000 else AN_HOUR
     slow = path.name.startswith(LATENCIES)
     shape = np.ones(len(values)) if slow else values / max(values.mean(), 1e-9)
@@ -91,7 +90,7 @@ def judge(path: Path) -> Judged:
     at, values, labels = read(path)
     step = int(np.median(np.diff(at)))
     with Monitor(Config(clock="events", hash_key=bytes(16))) as monitor:
-        monitor.observe_batch(*calls(path, monitor, at, values))
+        monitor.observe_batch(*calls(path, monitor, at, values, step))
         monitor.advance(int(at[-1]) * 1e-9 + 7200)
         changes = [entry for entry in monitor.transitions() if entry["anomaly"] == 0]
     times = np.array([int(entry["timestamp"]) for entry in changes], np.int64)
