@@ -175,12 +175,17 @@ def common(Core engine):
     writes them."""
     cdef const Table *t = &engine.table
     cdef uint64_t size = t.header.rows_at - t.header.names_at
-    cdef bytes fleet = (<char *>&t.header.fleet)[:sizeof(Fleet)]
+    cdef const uint64_t *shares = <const uint64_t *>&t.header.fleet
+    cdef uint64_t i
     cdef bytes names = None
+    copied = np.empty(sizeof(Fleet) // sizeof(uint64_t), np.uint64)
+    cdef uint64_t[::1] words = copied
+    for i in range(sizeof(Fleet) // sizeof(uint64_t)):      # by whole words: others write them meanwhile
+        words[i] = word_peek(shares + i)
     if names_own(t.names, t.me):
         names = (<char *>t.names)[:size]
         names_free(t.names)
-    return fleet, names
+    return copied.tobytes(), names
 
 
 def put_common(Core engine, bytes fleet, bytes names):
