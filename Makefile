@@ -7,6 +7,7 @@
 # make sanitize  the tests of the core under the address and undefined-behaviour sanitizers
 # make races     several workers' threads on one state under ThreadSanitizer (two minutes)
 # make stress    kill two hundred workers of a shared state; check the larger models (minutes)
+# make fuzz      hostile bodies, headers and requests: atheris, schemathesis against the OpenAPI, ten million datagrams (minutes)
 # make lint      ruff and mypy
 # make clean     remove what was built; make distclean: the virtual environment too
 #
@@ -18,7 +19,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench sharing detection sanitize races stress lint clean distclean
+.PHONY: run test build bench sharing detection sanitize races stress fuzz lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -29,11 +30,13 @@ test: build $(VENV)/stamp-test
 build: $(VENV)/stamp-install
 	ZTMON_STRICT=1 $(PY) setup.py -q build_ext --inplace
 
-bench: build $(VENV)/stamp-test
+bench: build $(VENV)/stamp-bench
 	$(PY) -m pytest benchmarks --benchmark-enable --benchmark-json=build/bench.json
 	$(PY) benchmarks/replay.py build/replay.json
 	$(PY) benchmarks/shared.py build/shared.json
-	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json
+	$(PY) benchmarks/datagrams.py build/datagrams.json
+	$(PY) benchmarks/gateway.py build/gateway.json
+	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json build/datagrams.json
 
 sharing: build $(VENV)/stamp-test
 	mkdir -p build
@@ -64,6 +67,16 @@ races: $(VENV)/stamp-test
 stress: build $(VENV)/stamp-test
 	ZTMON_TEST_KILLS=200 ZTMON_TEST_MODELS=all $(PY) -m pytest tests/test_shared.py tests/test_model.py
 
+FUZZ_SECONDS ?= 60
+FUZZ_DATAGRAMS ?= 10000000
+
+fuzz: build $(VENV)/stamp-fuzz
+	mkdir -p build
+	$(PY) tests/fuzz_telemetry.py $(FUZZ_SECONDS)
+	$(PY) tests/fuzz_routes.py $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz_datagrams $(FUZZ_SECONDS)
+	$(PY) -m tests.hostile $(FUZZ_DATAGRAMS)
+
 lint: $(VENV)/stamp-test
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -87,6 +100,10 @@ $(VENV)/stamp-install: $(VENV)/stamp-venv pyproject.toml
 
 $(VENV)/stamp-bench: $(VENV)/stamp-test
 	$(PIP) install --no-build-isolation --editable ".[gateway,test,bench]"
+	@touch $@
+
+$(VENV)/stamp-fuzz: $(VENV)/stamp-test
+	$(PIP) install --no-build-isolation --editable ".[gateway,test,fuzz]"
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp-install

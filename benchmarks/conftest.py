@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "benchmarks"
 
 
-def _floor():
+def floor_module():
     """The compiled floor.pyx, made anew where it changed."""
     BUILD.mkdir(parents=True, exist_ok=True)
     built = sorted(BUILD.glob("floor.*.so"))
@@ -22,7 +22,8 @@ def _floor():
         code = ("import sys; from setuptools import setup; from setuptools.extension import Extension; "
                 "from Cython.Build import cythonize; "
                 f"setup(name='floor', ext_modules=cythonize([Extension('floor', [{str(HERE / 'floor.pyx')!r}], "
-                f"extra_compile_args=['-O3'])], build_dir={str(BUILD)!r}, language_level=3), "
+                "extra_compile_args=['-O3'], "
+                f"include_dirs=[{str(HERE.parent / 'src/ztcore')!r}])], build_dir={str(BUILD)!r}, language_level=3), "
                 f"script_args=['-q', 'build_ext', '--build-lib', {str(BUILD)!r}, '--build-temp', {str(BUILD)!r}])")
         subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
         built = sorted(BUILD.glob("floor.*.so"))
@@ -34,7 +35,7 @@ def _floor():
 
 @pytest.fixture(scope="session")
 def floor():
-    return _floor()
+    return floor_module()
 
 
 @pytest.fixture(scope="module")

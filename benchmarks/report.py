@@ -1,6 +1,7 @@
 """Writes docs/performance.md from the JSON of `make bench`: every figure beside its floor."""
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -76,6 +77,19 @@ above 0 is other people's work.
 |---|---|---|---|---|---|
 """
 
+UDP = """
+## UDP
+
+Measured on {date}: the datagrams lie in the socket's buffer already, one thread empties it; time of the processor, medians
+of rounds in turn. *bare*: `recvmmsg` and nothing else; *Python*: `recv`, msgspec and `observe()` one by one. A thousand
+partners, a third of the paths with a fresh id, an address each. Wanted is 60 % of the bare loop for one event a datagram,
+and 5 million events a second packed. The load of the machine was {load:.1f}: the more others take of its caches, the less is
+left of both. A call of the client's `record()` takes {record_ns:.0f} ns.
+
+| datagrams | bytes | bare | ztmon | share | Python | events a second |
+|---|---|---|---|---|---|---|
+"""
+
 OTHERS = """
 What others do for the same purpose, on one key, by the clock:
 
@@ -91,6 +105,27 @@ process no core. Aimed at is less than 10 ms.
 
 | others | partners | calls | slowest call | around nothing | without waiting for a core |
 |---|---|---|---|---|---|
+"""
+
+HTTP = """
+## HTTP
+
+Measured on {date}: requests over 64 connections that are never idle, in seconds of the server's processor time ("on a core"),
+medians of {rounds} rounds of {turns} short turns each, in which contenders take turns. *does nothing*: the same server (uvicorn
+with httptools, uvloop and our protocol) reads the body and answers the same from constants. The load of the machine of
+{cores} cores before it began was {load:.1f}: other people's work slows all of this down, what touches more memory more.
+
+| | the gateway | does nothing | ratio | wanted |
+|---|---|---|---|---|
+"""
+
+SERVERS = """
+The same application under other servers, in requests a second of processor time of all their threads: one event a request,
+and batches of 1,000. *plain*: uvicorn without our limits on slow and endless heads; *asyncio*: without uvloop; *h11*: without
+httptools.
+
+| | does nothing, single | gateway, single | does nothing, batch | gateway, batch |
+|---|---|---|---|---|
 """
 
 NAMED = {"lock": "a counter under multiprocessing.Lock", "limits, memory": "limits, memory",
@@ -109,7 +144,7 @@ def cpu():
     return platform.machine()
 
 
-def page(found, replay, shared):
+def page(found, replay, shared, http, udp):
     """The text of docs/performance.md."""
     info = {tuple(b["group"].split()): b["extra_info"] for b in found["benchmarks"]}
     machine = found["machine_info"]
@@ -138,8 +173,41 @@ def page(found, replay, shared):
         text += REPLAY.format(runs=replay["runs"], origin=origin)
         for size in replay["sizes"]:
             text += f"| {size['lines']:,} | {size['replay']:.2f} s | {size['regex']:.2f} s | {size['ratio']:.2f} |\n"
+    if http:
+        text += http_part(http)
+    if udp:
+        text += udp_part(udp)
     if shared:
         text += shared_part(shared)
+    return text
+
+
+def http_part(http):
+    """The part that is the gateway's."""
+    text = HTTP.format(cores=os.cpu_count(), **http)
+    for kind, what in (("single", "one event a request"), ("single_202", "the same with wait=0")):
+        x = http[kind]
+        text += f"| {what} | {x['gateway']:,.0f} requests/s | {x['nothing']:,.0f} requests/s | {x['ratio']:.2f} | 0.90 |\n"
+    x, events = http["batch"], http["batch_events"]
+    text += (f"| batches of {events:,} | {x['gateway'] * events / 1e6:.2f} million events/s | "
+             f"{x['nothing'] * events / 1e6:.2f} million events/s | {x['ratio']:.2f} | 1 million |\n")
+    text += SERVERS if "servers" in http else ""
+    for server in ("uvicorn", "plain", "asyncio", "h11", "granian"):
+        names = [f"{server} nothing", f"{server} gateway"]
+        cells = [f"{http[part][name]:,.0f}" for part in ("servers", "servers_batch") for name in names
+                 if name in http.get(part, ())]
+        text += f"| {server} | {' | '.join(cells)} |\n" if cells else ""
+    return text
+
+
+def udp_part(udp):
+    """The part that is the UDP listener's."""
+    text = UDP.format(**udp)
+    for x in udp["datagrams"]:
+        ns = x["ns"]
+        python = ns.get("python_msgpack", ns.get("python_json"))
+        text += (f"| {x['name']} | {x['bytes']:,} | {ns['floor']:,.0f} ns | {ns['ours']:,.0f} ns | {x['share']:.0%} | "
+                 f"{f'{python:,.0f} ns' if python else ''} | {x['million_events']:.1f} million |\n")
     return text
 
 
@@ -166,14 +234,28 @@ def read(path):
     return json.loads(Path(path).read_text()) if Path(path).exists() else None
 
 
-def main(bench, replay, shared):
-    """Without the figures of `bench` only the part on one state is written anew."""
-    found, of_shared = read(bench), read(shared)
-    if found is None:
-        before, _, _ = PAGE.read_text().partition(SHARED[: SHARED.index("\n\n")])
-        PAGE.write_text(before + shared_part(of_shared))
+def without(text, title):
+    """A page without one of its parts, and where that stood."""
+    at = text.find(f"\n## {title}\n")
+    if at < 0:
+        return text, len(text)
+    end = text.find("\n## ", at + 1)
+    return text[:at] + (text[end:] if end >= 0 else ""), at
+
+
+def main(bench, replay, shared, http, udp):
+    """Without the figures of `bench` only the parts on one state, HTTP and UDP are written anew, where there are figures."""
+    found, of_shared, of_http, of_udp = read(bench), read(shared), read(http), read(udp)
+    if found is not None:
+        PAGE.write_text(page(found, read(replay), of_shared, of_http, of_udp))
     else:
-        PAGE.write_text(page(found, read(replay), of_shared))
+        text = PAGE.read_text()
+        for title, part in (("HTTP", of_http and http_part(of_http)), ("UDP", of_udp and udp_part(of_udp)),
+                            ("One state for several processes", of_shared and shared_part(of_shared))):
+            if part:
+                text, at = without(text, title)
+                text = text[:at] + part + text[at:]
+        PAGE.write_text(text)
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

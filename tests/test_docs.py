@@ -104,8 +104,18 @@ def test_every_setting_is_documented():
 
     text = documentation()
     settings = [setting.name for setting in fields(Config)]
-    variables = [variable(name) for name in settings if name != "thresholds"] + ["ANOMALY_THRESHOLD_ALERT"]
+    variables = [variable(name) for name in settings if name not in ("thresholds", "gateway")] + ["ANOMALY_THRESHOLD_ALERT"]
     assert [name for name in settings + variables if f"`{name}`" not in text] == []
+
+
+def test_every_setting_and_route_of_the_gateway_is_documented():
+    """Each setting of the gateway stands on its page, and so does each route."""
+    from ztmon import GatewayConfig
+    from ztmon.gateway.routes import all_routes
+
+    text = read("docs/gateway.md")
+    assert [setting.name for setting in fields(GatewayConfig) if f"`{setting.name}`" not in text] == []
+    assert [route.path for route in all_routes() if not re.search(rf"{re.escape(route.path)}[`?|, ]", text)] == []
 
 
 def test_every_command_and_option_is_documented():

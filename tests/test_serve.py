@@ -7,79 +7,18 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 
-from ztmon.gateway.http import BODY_LIMIT, DRAINED
+from ztmon.gateway.http import DRAINED
+from ztmon.gateway.settings import GatewayConfig
+
+from .gateways import EVENT, PATIENCE, Gateway, start
 
 pytest.importorskip("uvicorn")
 
-PROGRAM = "import sys; from ztmon.serve import run; sys.exit(run(**eval(sys.argv[1])))"
-PATIENCE = 60
-EVENT = {"appId": "default", "partnerId": "acme", "timestamp": 1_767_225_600_000, "endpoint": "/api/orders",
-         "method": "GET", "statusCode": 200, "responseTime": 12.5}  # fmt: skip
-
-
-def start(**arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, repr(arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-class Gateway:
-    """A running gateway on a free port."""
-
-    def __init__(self, **arguments):
-        self.process = start(port=0, **arguments)
-        self.said = self.process.stdout.readline()
-        found = re.search(r"http://(\[::1\]|127\.0\.0\.1):(\d+)", self.said)
-        if found is None:
-            self.process.kill()
-            raise AssertionError(self.said + self.process.communicate()[1])
-        self.host, self.port = found[1].strip("[]"), int(found[2])
-        self.until(lambda: self.get("/healthz")[0] == 200)
-
-    def until(self, true):
-        """Ask again and again; fails where the answer stays no."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                if true():
-                    return
-            except ConnectionError:
-                pass
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                raise AssertionError(f"it ended by itself with {self.process.wait(0.05)}")
-        raise AssertionError("it did not come true")
-
-    def ask(self, method, path, body=None, headers=None):
-        """(status, headers, body)"""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        finally:
-            connection.close()
-
-    def get(self, path):
-        status, _, body = self.ask("GET", path)
-        return status, json.loads(body)
-
-    def post(self, body, kind="application/json"):
-        if not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-        status, _, answer = self.ask("POST", "/telemetry", body, {"content-type": kind})
-        return status, json.loads(answer)
-
-    def stop(self, number=signal.SIGTERM):
-        """(exit code, what it said on standard error)"""
-        self.process.send_signal(number)
-        _, complaints = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, complaints
+BODY_LIMIT = GatewayConfig().body_bytes
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +113,7 @@ def test_bodies_that_are_no_telemetry(gateway, body, status, said):
         ("GET", "/../../etc/passwd", {}, 404),
         ("GET", "/telemetry", {}, 405),
         ("POST", "/partners", {}, 405),
-        ("DELETE", "/partners/acme", {}, 405),
+        ("PATCH", "/partners/acme", {}, 405),
         ("POST", "/telemetry", {"content-type": "text/plain"}, 415),
         ("GET", "/partners", {"host": "evil.example"}, 421),
         ("GET", "/partners", {"host": "127.0.0.1.evil.example:9000"}, 421),
@@ -196,7 +135,7 @@ def test_a_body_may_not_be_too_large(gateway):
         code, _, answer = gateway.ask("POST", "/telemetry", body)
         assert (code, json.loads(answer)["title"]) == (413, "Body too large")
     with contextlib.suppress(ConnectionError):  # it may hang up while we are still sending
-        endless = (b" " * 65536 for _ in range(DRAINED // 65536 * 2))
+        endless = (b" " * 65536 for _ in range(DRAINED * BODY_LIMIT // 65536 * 2))
         assert gateway.ask("POST", "/telemetry", endless)[0] == 413
     line = json.dumps(EVENT | {"partnerId": "large"}).encode() + b"\n"
     n = BODY_LIMIT // len(line)
@@ -243,19 +182,28 @@ def test_the_page_needs_nothing_from_elsewhere(gateway):
     assert gateway.ask("HEAD", "/")[2] == b""
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])
-def test_another_host_is_refused(host):
-    """Anything but a loopback address is refused with the reason, in one line and with exit code 2."""
-    process = start(host=host, port=0)
-    said, complaints = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, said) == (2, "")
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("0.0.0.0", "which others can reach, and there is no token: make one (ztmon token add"),
+        ("::", "which others can reach, and there is no token: make one (ztmon token add"),
+        ("192.0.2.1", "cannot be had: "),
+        ("example.org", "allowed is an address of this machine, or localhost"),
+        ("", "allowed is an address of this machine, or localhost"),
+    ],
+)
+def test_another_host_is_refused(host, said):
+    """Without tokens anything but a loopback address is refused with the reason, in one line and with exit code 2."""
+    process = start("--host", host, "--port", "0", "--store", "-")
+    out, complaints = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (2, "")
     assert complaints.count("\n") == 1
-    assert f"host is {host!r}; allowed is a loopback address" in complaints
+    assert said in complaints
 
 
 def test_a_port_in_use_is_named(gateway):
     """Where the port is taken, one line says so; exit code 2."""
-    process = start(port=gateway.port)
+    process = start("--port", str(gateway.port), "--store", "-")
     said, complaints = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (2, "")
     assert complaints == (
@@ -265,7 +213,7 @@ def test_a_port_in_use_is_named(gateway):
 
 def test_a_port_out_of_range_is_refused():
     """A port that does not exist is refused with what is allowed."""
-    process = start(port=70_000)
+    process = start("--port", "70000", "--store", "-")
     assert "port is 70000; allowed is" in process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 2
 
@@ -273,7 +221,7 @@ def test_a_port_out_of_range_is_refused():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_with_connections_open(number):
     """Ctrl-C and SIGTERM end it with exit code 0 and without a word, also with a connection open."""
-    running = Gateway(host="localhost")
+    running = Gateway("--host", "localhost")
     connection = http.client.HTTPConnection(running.host, running.port, timeout=PATIENCE)
     connection.request("GET", "/healthz")
     connection.getresponse().read()
@@ -284,14 +232,14 @@ def test_it_ends_cleanly_with_connections_open(number):
 @pytest.mark.skipif(not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
 def test_the_other_loopback_address():
     """::1 is a loopback address too."""
-    running = Gateway(host="::1")
+    running = Gateway("--host", "::1")
     assert "http://[::1]:" in running.said
     assert running.stop() == (0, "")
 
 
 def test_the_demo_shows_life():
     """With --demo partners are past learning at once, calls come in, and one of them rises above monitor."""
-    running = Gateway(demo=True)
+    running = Gateway("--demo")
     found = running.get("/partners")[1]
     assert len(found["partners"]) >= 5
     assert not any(partner["learning"] for partner in found["partners"])

@@ -64,7 +64,7 @@ def test_good_events_of_a_bad_batch_are_kept(join):
     assert str(problems[0]) == "statusCode is a text; allowed is a whole number from 100 to 599"
     assert str(problems[1]) == "responseTime is -1; allowed is a number that is not negative: milliseconds"
     missing = {p.field: p.detail for p in problems if p.event == 3}
-    assert missing.pop("partnerId") == "is an empty text; allowed is a text that is not empty"
+    assert missing.pop("partnerId") == "is an empty text; allowed is a text of 1 to 255 bytes"
     assert missing == dict.fromkeys(["appId", "timestamp", "endpoint", "method", "statusCode", "responseTime"], "is missing")
 
 

@@ -136,6 +136,7 @@ function draw(stats, found) {
   const mode = at("mode");
   mode.hidden = false;
   mode.classList.toggle("acting", !stats.shadow && !stats.kill_switch);
+  at("held").hidden = !stats.newcomers_held;
   put(mode, stats.kill_switch ? "KILL SWITCH: nothing is enforced"
     : stats.shadow ? "SHADOW mode: reported, nothing is enforced" : "ENFORCING");
   at("note").hidden = !stats.demo;
@@ -146,10 +147,49 @@ function draw(stats, found) {
   put(at("more"), "and " + numbers.format(found.total - found.partners.length) + " more, all at lower levels");
 }
 
+// A token is kept for this tab only; without one the gateway lets in who is on its own machine.
+function headers() {
+  const token = sessionStorage.getItem("token");
+  return token ? { authorization: "Bearer " + token } : {};
+}
+
 async function ask(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  const answer = await fetch(path, { headers: headers(), signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (answer.status === 401 || answer.status === 403) wantToken(answer.status);
   if (!answer.ok) throw new Error("HTTP " + answer.status);
   return answer.json();
+}
+
+function wantToken(status) {
+  const given = sessionStorage.getItem("token") !== null;
+  at("login").hidden = false;
+  put(at("login-why"), !given ? "" : status === 401 ? "This token is not known, or was revoked." : "This token may not look: it lacks the role read.");
+}
+
+at("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", at("token").value.trim());
+  at("token").value = "";
+  at("login").hidden = true;
+  turn();
+});
+
+// What happens is told at once: a change of level is drawn when it comes, not at the next turn.
+async function listen() {
+  try {
+    const answer = await fetch("/events", { headers: headers() });
+    if (answer.ok) {
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        if (value.includes("event: ")) turn();
+      }
+    }
+  } catch (error) {
+    console.warn(error);
+  }
+  setTimeout(listen, PATIENCE_MS);
 }
 
 function connected(yes) {
@@ -158,16 +198,25 @@ function connected(yes) {
   put(place, yes ? "live" : "no answer from the gateway; trying again");
 }
 
+let next = null;
+let asking = false;
+
 async function turn() {
+  if (asking) return;
+  asking = true;
+  clearTimeout(next);
   try {
     const [stats, found] = await Promise.all([ask("/stats"), ask("/partners?limit=" + ROWS)]);
     draw(stats, found);
+    at("login").hidden = true;
     connected(true);
   } catch (error) {
     console.warn(error);
     connected(false);
   }
-  setTimeout(turn, EVERY_MS);
+  asking = false;
+  next = setTimeout(turn, EVERY_MS);
 }
 
 turn();
+listen();

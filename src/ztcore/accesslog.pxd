@@ -4,12 +4,11 @@ from ztcore.clf cimport LINE_KINDS, LINE_MOST, Line
 from ztcore.clftime cimport ClfTime
 from ztcore.event cimport Event
 from ztcore.hash cimport SipKey
-from ztcore.names cimport Names
+from ztcore.learner cimport Learner
 
 cdef enum:
     CLIENTS = 4096              # that are remembered between lines
     CLIENT_WAYS = 8
-    LEARNED = 8192              # (partner, endpoint) pairs whose names were learned
     EVENTS_MOST = 16384         # of one call
     BAD_MOST = 10               # broken lines that are told one by one
 
@@ -36,8 +35,7 @@ cdef struct Log:                # all of a parser that is used without the GIL
     int by
     bint show
     double unit                 # ms for 1 of the last field, 0: only seconds with a point
-    Names *learner              # NULL: nobody's names are learned
-    uint64_t me                 # the engine's tag
+    Learner learner
     uint32_t call
     bint inside                 # of a line that is too long
     uint64_t line               # lines begun since the start of the file
@@ -52,7 +50,6 @@ cdef struct Log:                # all of a parser that is used without the GIL
     uint64_t app_size
     Event *events
     Client client[CLIENTS]
-    uint64_t learned[LEARNED]
     unsigned char scratch[LINE_MOST]
 
 cdef class AccessLogParser:

@@ -21,7 +21,8 @@ from ztcore.clf cimport (BACKSLASH, LINE_EMPTY, LINE_GOOD, LINE_KINDS, LINE_LONG
 from ztcore.core cimport Core
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key
-from ztcore.names cimport names_learn
+from ztcore.learner cimport learner_meet
+from ztcore.namerecord cimport RECORD_NAME, record_put
 from ztcore.paths cimport PATH_SUSPICIOUS, Path, path_parse
 from ztcore.patterns cimport patterns_found
 
@@ -44,7 +45,6 @@ _UNITS = {"auto": 0.0, "s": 1000.0, "ms": 1.0, "us": 0.001}
 cdef enum:
     RECORD_MOST = 512           # bytes of a name record
     NAMES_ROOM = 1048576
-    NAME_MOST = 255
     PSEUDONYM = 15              # bytes of "client-3f9a1c2e"
 
 
@@ -72,16 +72,9 @@ cdef inline Client *client_find(Log *log, uint64_t seen) noexcept nogil:
 
 
 cdef inline uint32_t name_put(Log *log, const unsigned char *name, uint64_t size) noexcept nogil:
-    """Append a record [length][application][length][partner]. 1 + its offset."""
-    cdef unsigned char *to = log.names + log.names_size
+    """Append a record. 1 + its offset."""
     cdef uint32_t at = <uint32_t>log.names_size + 1
-    if size > NAME_MOST:
-        size = NAME_MOST
-    to[0] = <unsigned char>log.app_size
-    memcpy(to + 1, log.app_name, log.app_size)
-    to[1 + log.app_size] = <unsigned char>size
-    memcpy(to + 2 + log.app_size, name, size)
-    log.names_size += 2 + log.app_size + size
+    log.names_size += record_put(log.names + log.names_size, log.app_name, log.app_size, name, size)
     return at
 
 
@@ -116,19 +109,6 @@ cdef inline void place_partner(Log *log, const Line *line, Event *e) noexcept no
     e.name = client.name
 
 
-cdef inline void learn_names(Log *log, const Path *path, const unsigned char *s, uint64_t n, const Event *e) noexcept nogil:
-    """Once for a pair of partner and endpoint; where all words of an endpoint are known, for one
-    pair in 64."""
-    cdef uint64_t pair = (e.partner ^ e.endpoint) * <uint64_t>0x9e3779b97f4a7c15
-    cdef uint64_t *settled = log.learned + (e.endpoint >> 32) % (LEARNED // 2)
-    cdef uint64_t *met = log.learned + LEARNED // 2 + (pair >> 32) % (LEARNED // 2)
-    if settled[0] == e.endpoint and pair & 63 or met[0] == pair:
-        return
-    met[0] = pair
-    if names_learn(log.learner, log.me, &log.key, path, s, n, e.method, e.partner):
-        settled[0] = e.endpoint
-
-
 cdef inline void place_path(Log *log, const Line *line, Event *e) noexcept nogil:
     """Where to: e.endpoint, e.object_id, e.flags."""
     cdef const unsigned char *s = line.path.at
@@ -143,8 +123,7 @@ cdef inline void place_path(Log *log, const Line *line, Event *e) noexcept nogil
     e.flags = EVENT_SUSPICIOUS if path.flags & PATH_SUSPICIOUS else 0
     if n == 0 and line.request.size > 1 and patterns_found(line.request.at, line.request.size):
         e.flags = EVENT_SUSPICIOUS
-    if log.learner != NULL:
-        learn_names(log, &path, s, n, e)
+    learner_meet(&log.learner, &log.key, &path, s, n, e)
 
 
 cdef inline void line_event(Log *log, const Line *line, Event *e) noexcept nogil:
@@ -234,8 +213,8 @@ cdef class AccessLogParser:
         if unit not in _UNITS:
             raise ValueError(f"unit is {unit!r}; allowed are {', '.join(map(repr, _UNITS))}")
         self.app_bytes = app.encode("utf-8", "surrogatepass")
-        if len(self.app_bytes) > NAME_MOST:
-            raise ValueError(f"app is of {len(self.app_bytes)} bytes; it may have {NAME_MOST}")
+        if len(self.app_bytes) > RECORD_NAME:
+            raise ValueError(f"app is of {len(self.app_bytes)} bytes; it may have {RECORD_NAME}")
         self.array = np.zeros(EVENTS_MOST, EVENT)
         self.events = self.array.view(np.uint8)
         self.log = <Log *>PyMem_Calloc(1, sizeof(Log))
@@ -258,8 +237,8 @@ cdef class AccessLogParser:
             if engine.key.k0 != self.log.key.k0 or engine.key.k1 != self.log.key.k1:
                 raise ValueError("engine has another hash_key")
             self.engine = engine
-            self.log.learner = engine.table.names
-            self.log.me = engine.table.me
+            self.log.learner.names = engine.table.names
+            self.log.learner.me = engine.table.me
 
     def __dealloc__(self):
         if self.log != NULL:

@@ -28,11 +28,12 @@ cdef enum:
     DECISION_ABSOLUTE = 1 << 4
     DECISION_ALLOWED = 1 << 5
     DECISION_MACHINE = 8 << 3   # anything at all is in force: level, pin or score
+    DECISION_HELD = 1 << 7      # rose to throttle while newcomers were held
 
 cdef enum:
     FALL_POINTS = 5             # below the threshold before a level can fall
 
-# The decision word: level 0..2 | pinned | absolute | allowed | any | unused | score x 256 in 16
+# The decision word: level 0..2 | pinned | absolute | allowed | any | held | score x 256 in 16
 # bits from bit 8 | the second at which something falls due, from bit 24 (0: nothing does).
 
 cdef inline int decision_level(uint64_t decision) noexcept nogil:
@@ -53,6 +54,8 @@ cdef inline int effective(const Row *row) noexcept nogil:
 cdef inline bint enforced(const Policy *policy, uint64_t decision) noexcept nogil:
     """Whether to act on a partner with this decision, tokens aside."""
     if decision_level(decision) < 2 or policy.shadow or policy.kill_switch or decision & DECISION_ALLOWED:
+        return False
+    if policy.newcomers_held and decision & DECISION_HELD and not decision & DECISION_PINNED:
         return False
     return policy.auto_throttle or (decision & (DECISION_PINNED | DECISION_ABSOLUTE)) != 0
 
@@ -83,6 +86,11 @@ cdef inline void action_publish(const Table *t, Row *row) noexcept nogil:
         word |= DECISION_ABSOLUTE
     if row.flags & ROW_ALLOWED:
         word |= DECISION_ALLOWED
+    if level >= 2:
+        if decision_level(row.decision) >= 2:
+            word |= row.decision & DECISION_HELD
+        elif t.header.policy.newcomers_held:
+            word |= DECISION_HELD
     word |= <uint64_t>(row.score * 256.0) << 8
     if due != INT64_MAX:
         word |= <uint64_t>(due // SECOND_NS + 1) << 24

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from ztcore.action cimport DECISION_ALLOWED, action_settle, decision_level
+from ztcore.action cimport DECISION_ALLOWED, DECISION_MACHINE, action_settle, decision_level
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter
 from ztcore.atomic cimport word_add, word_load, zt_prefetch
 from ztcore.clean cimport event_clean, timestamp_clean
@@ -22,6 +22,10 @@ cdef enum:
     BUCKETS_AHEAD = 16
     ROWS_AHEAD = 8
     REFUSED = 0x80              # in `decisions`: the call would have been refused
+
+# What batch() calls for an event: its index, the partner's row, which is left already, the row's decision, what the event
+# showed (NULL: somebody else takes it in), its time in ns.
+ctypedef void (*Note)(void *context, uint64_t i, Row *row, uint64_t word, const Verdict *v, int64_t when) noexcept nogil
 
 cdef inline void row_prefetch(const Row *row, uint64_t endpoint) noexcept nogil:
     """The lines that every event touches."""
@@ -65,14 +69,16 @@ cdef inline bint batch_refused(const Table *t, Row *row, int64_t now) noexcept n
     return level > 2 or throttle_wait(row, now, True) > 0
 
 cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *events, uint64_t n,
-                           const unsigned char *names, uint64_t size, uint8_t *levels) noexcept nogil:
-    """Observe them all; how many found a row."""
+                           const unsigned char *names, uint64_t size, uint8_t *levels, Note note,
+                           void *context) noexcept nogil:
+    """Observe them all; how many found a row. note: NULL, or called for each event of which there is more to say than
+    that all is calm."""
     cdef Row *ahead[ROWS_AHEAD]
     cdef Row *row
     cdef Event e
     cdef Verdict v
     cdef Name name
-    cdef uint64_t i, other, taken = 0
+    cdef uint64_t i, other, word, taken = 0
     cdef bint refused
     cdef int what
     for i in range(n if n < ROWS_AHEAD else ROWS_AHEAD):
@@ -108,8 +114,11 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
                 word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
                 continue
         if what != ENTERED:     # its owner takes it in, or it was counted
+            word = word_load(&row.decision)
             if levels != NULL:
-                levels[i] = <uint8_t>decision_level(word_load(&row.decision))
+                levels[i] = <uint8_t>decision_level(word)
+            if note != NULL and word & DECISION_MACHINE:
+                note(context, i, row, word, NULL, e.timestamp)
             taken += what == POSTED
             continue
         e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
@@ -118,6 +127,9 @@ cdef inline uint64_t batch(const Table *t, const SipKey *key, const Event *event
         clock_move(t, e.timestamp)
         if levels != NULL:
             levels[i] = <uint8_t>(decision_level(row.decision) | (REFUSED if refused else 0))
+        word = row.decision         # once it is left the row may become another partner's
         row_leave(t, row)
+        if note != NULL and (word & DECISION_MACHINE or v.n):
+            note(context, i, row, word, &v, e.timestamp)
         taken += 1
     return taken

@@ -1,10 +1,15 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ztcore.arguments cimport Text
+from ztcore.decision cimport Decision
 from ztcore.event cimport Event
 from ztcore.identity cimport CachedApp, CachedEndpoint, CachedPartner, Identity
 from ztcore.memory cimport Memory
 from ztcore.row cimport Row
+from ztcore.table cimport Table
+from ztcore.verdict cimport Verdict
+
+cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take, tuple own)
 
 cdef class Core(Memory):
     cdef Identity identity

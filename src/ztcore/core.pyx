@@ -369,7 +369,7 @@ cdef class Core(Memory):
         raw = events.view(np.uint8)
         e = <const Event *>&raw[0]
         with nogil:
-            taken = batch(&self.table, &self.key, e, n, blob, blob_size, out)
+            taken = batch(&self.table, &self.key, e, n, blob, blob_size, out, NULL, NULL)
         return taken
 
     @cython.final

@@ -11,7 +11,7 @@ from ztcore.inspect import COUNTERS
 from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
-                            action_next, action_settle, action_to, effective)
+                            action_next, action_settle, action_to, decision_level, effective)
 from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek, word_store
@@ -97,6 +97,15 @@ cdef class Engine(Core):
     def holds(self):
         """How long each level lasts without fresh evidence, ns."""
         return tuple(self.table.header.policy.hold)
+
+    def hold_newcomers(self, bint on):
+        """Whether who reaches throttle or above from below is not acted on, pins aside; who is acted on already stays so."""
+        self.table.header.policy.newcomers_held = on
+
+    @property
+    def newcomers_held(self):
+        """Whether they are."""
+        return bool(self.table.header.policy.newcomers_held)
 
     # -- what people do --------------------------------------------------------------------
 
@@ -360,15 +369,41 @@ cdef class Engine(Core):
         """Counts since the start, by name."""
         cdef const Table *t = &self.table
         cdef uint64_t i, events = word_peek(&t.header.counter[0])
-        for i in range(t.header.rows):
-            if word_peek(&t.keys[i]):
-                events += word_peek(&t.rows[i].events)
+        with nogil:
+            for i in range(t.header.rows):
+                if word_peek(&t.keys[i]):
+                    events += word_peek(&t.rows[i].events)
         found = {"events": events, "partners": table_occupied(t), "capacity": self.capacity,
                  "memory_bytes": t.header.size, "transitions": word_peek(&t.journal.written),
                  "transitions_lost": word_peek(&t.journal.lost)}
         for i in range(1, COUNTERS_ALL):
             found[COUNTERS[i]] = word_peek(&t.header.counter[i])
         return found
+
+    def levels(self):
+        """How many partners are at each level, monitor first."""
+        cdef const Table *t = &self.table
+        cdef uint64_t i
+        cdef uint64_t n[5]
+        cdef int level
+        memset(n, 0, sizeof(n))
+        with nogil:
+            for i in range(t.header.rows):
+                if word_peek(&t.keys[i]):
+                    level = decision_level(word_peek(&t.rows[i].decision))
+                    n[level if level < 5 else 0] += 1
+        return [n[i] for i in range(5)]
+
+    def usual_rate(self):
+        """Events a second expected of all partners together at this hour."""
+        cdef const Table *t = &self.table
+        cdef uint64_t i
+        cdef double sum = 0.0
+        with nogil:
+            for i in range(t.header.rows):
+                if word_peek(&t.keys[i]):
+                    sum += t.rows[i].rate
+        return sum
 
     @property
     def memory_bytes(self):

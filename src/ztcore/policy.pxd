@@ -18,3 +18,4 @@ cdef struct Policy:
     uint8_t kill_switch
     uint8_t patterns
     uint8_t ceilings            # any is set
+    uint8_t newcomers_held      # too many rose at once: who reaches throttle from below is not acted on

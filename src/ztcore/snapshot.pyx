@@ -85,7 +85,7 @@ def row_of(Core engine, uint64_t key):
     return found[0]
 
 
-def scores(Core engine):
+def scores(Core engine, bint everybody=False):
     """(key, score, level) of all partners who have a score or a level: an array of three columns."""
     cdef const Table *t = &engine.table
     cdef uint64_t i, key, word
@@ -102,7 +102,7 @@ def scores(Core engine):
             if key == 0:
                 continue
             word = word_load(&t.rows[i].decision)
-            if word & 0xffff07 == 0:        # neither a level nor a score
+            if word & 0xffff07 == 0 and not everybody:      # neither a level nor a score
                 continue
             keys[n] = key
             score[n] = <float>((word >> 8) & 0xffff) * <float>(1.0 / 256.0)

@@ -3,11 +3,12 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ztmon.commands_store import register
+from ztmon.commands_token import token_app
 from ztmon.replay.options import FORMATS, Options
 
 app = typer.Typer(
@@ -126,9 +127,23 @@ def replay(
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address to listen on: one of this machine's own (loopback).")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")] = 9000,
+        str | None, typer.Option(metavar="ADDRESS", show_default="127.0.0.1",
+                                 help="The address to listen on. One that other machines can reach needs a token.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", show_default="9000", help="The port to listen on; 0 takes a free one.")
+    ] = None,
+    udp: Annotated[
+        str, typer.Option(metavar="PORT|-", show_default="the port after --port",
+                          help="The port for telemetry by UDP; 0 takes a free one, - none.")
+    ] = "",
+    upstream: Annotated[
+        str, typer.Option(metavar="URL", show_default="BACKEND_API_URL, or no reverse proxy",
+                          help="Stand before this application as a reverse proxy, on a port of its own.")
+    ] = "",
+    upstream_port: Annotated[
+        int | None, typer.Option(metavar="PORT", show_default="3000", help="The port of the reverse proxy; 0 takes a free one.")
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Let a few simulated partners call; every other minute one turns bad.")
     ] = False,
@@ -144,18 +159,33 @@ def serve(
     redis: Annotated[
         str, typer.Option(metavar="URL", show_default="ZTMON_REDIS", help="Share with other hosts through this Redis.")
     ] = "",
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", show_default=False,
+                                  help="Settings; the environment beats it, options beat both. Read again on SIGHUP.")
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default=False, help="Serve TLS with this certificate and its chain.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default="in the same file", help="The certificate's key.")
+    ] = None,
+    tls_clients: Annotated[
+        Path | None, typer.Option(metavar="PEM", show_default=False,
+                                  help="Let in only clients with a certificate of one of these authorities.")
+    ] = None,
+    log: Annotated[str | None, typer.Option(metavar="text|json", show_default="text", help="What lines of the log are.")] = None,
 ) -> None:
     """Take telemetry over HTTP, answer with decisions, and show the partners on a page.
 
     POST /telemetry takes one JSON object, an array, or one object a line. GET /partners lists the
-    partners, GET /partners/NAME?app=APP tells all about one. Settings come from the environment.
+    partners, GET /partners/NAME?app=APP tells all about one. Settings come from the environment, or a file.
     """
     from ztmon.config import Config
-    from ztmon.errors import ConfigError
+    from ztmon.errors import ZtmonError
     from ztmon.serve import run
 
-    try:
-        config = Config.from_env()
+    def read() -> Config:
+        config = Config.from_file(config_file, environment=True) if config_file else Config.from_env()
         if state:
             config = replace(config, state=state)
         if redis:
@@ -163,10 +193,30 @@ def serve(
         if store == "-":
             config = replace(config, store=None)
         elif store or (config.store is None and not demo):
-            config = replace(config, store=store or _default_store())
-    except ConfigError as error:
+            config = replace(config, store=store or default_store())
+        given: dict[str, Any] = {"listen": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key,
+                 "tls_clients": tls_clients, "log": log, "upstream": upstream or None, "upstream_port": upstream_port}
+        gateway = replace(config.gateway, **{k: v for k, v in given.items() if v is not None})
+        return replace(config, gateway=replace(gateway, udp_port=_udp_port(udp, gateway.udp_port, gateway.port)))
+
+    try:
+        config = read()
+    except ZtmonError as error:
         raise _refuse("serve", error) from None
-    raise typer.Exit(run(host, port, demo, config))
+    raise typer.Exit(run(config, demo, read=read))
+
+
+def _udp_port(given: str, set_: int | None, port: int) -> int | None:
+    """The port after the gateway's, unless something else is asked for. Raises ConfigError."""
+    from ztmon.errors import ConfigError
+
+    if given == "-":
+        return None
+    if given:
+        if not given.isascii() or not given.isdigit():
+            raise ConfigError(f"--udp is {given!r}; allowed is a port, 0 for a free one, or - for none")
+        return int(given[:6])
+    return set_ if set_ is not None else port + 1 if 0 < port < 65535 else 0
 
 
 @app.command()
@@ -227,9 +277,10 @@ def simulate(
 
 
 register(app)
+app.add_typer(token_app, name="token")
 
 
-def _default_store() -> str:
+def default_store() -> str:
     """Where the gateway remembers unless it is told."""
     from platformdirs import user_state_path
 

@@ -3,13 +3,16 @@
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ztcore.levels import Action
 from ztmon.budget import LEAST, MOST, thresholds
 from ztmon.errors import ConfigError, InputError
+from ztmon.gateway.settings import GatewayConfig, gateway_config
+
+C = TypeVar("C", bound="Config")
 
 LEVELS = tuple(level.name.lower() for level in Action)
 
@@ -187,6 +190,9 @@ class Config:
     signals: tuple[Any, ...] = ()
     """At most two signals of your own: functions, ztmon.signal(function, ...), or "package.module:name"."""
 
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    """Settings of `ztmon serve`: where it listens, who may ask, its limits."""
+
     clock: str = "wall"
     """"wall": levels fall by the clock on the wall; "events": only as events' time stamps go on."""
 
@@ -201,6 +207,7 @@ class Config:
             value = getattr(self, name)
             put(self, name, (value,) if isinstance(value, str) or callable(value) else tuple(value))
         put(self, "thresholds", _thresholds(self.thresholds))
+        put(self, "gateway", gateway_config(self.gateway))
         put(self, "max_action", {str(k): _level(k, v) for k, v in dict(self.max_action).items()})
         for name, (good, allowed) in _RULES.items():
             value = getattr(self, name)
@@ -223,7 +230,7 @@ class Config:
         """The settings that the engine takes, by its names."""
         own = {"capacity", "hash_key", "huge_pages", "state", "thresholds", "allow", "max_action", "known_segments", "signals",
                "clock", "false_throttles_per_partner_year", "store", "redis", "redis_prefix", "host", "shares_per_second",
-               "share_most", "snapshot_seconds", "history_days", "audit_days"}
+               "share_most", "snapshot_seconds", "history_days", "audit_days", "gateway"}
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return settings | {f"threshold_{f.name}": getattr(self.thresholds_in_force, f.name) for f in fields(Thresholds)}
 
@@ -236,9 +243,9 @@ class Config:
         return cls(**read(cls))
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Self:
-        """Settings from a TOML file; keys are the names here. Raises InputError where it cannot be read,
-        ConfigError for what is in it."""
+    def from_file(cls, path: str | Path, environment: bool = False) -> Self:
+        """Settings from a TOML file; keys are the names here. environment: it beats the file. Raises InputError where the
+        file cannot be read, ConfigError for what is in it."""
         import tomllib
         try:
             found = tomllib.loads(Path(path).read_text("utf-8"))
@@ -253,9 +260,21 @@ class Config:
                 hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
                 raise ConfigError(f"{path}: there is no setting {name}{hint}")
         try:
-            return cls(**found)
+            config = cls(**found)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        if not environment:
+            return config
+        from ztmon.environment import read
+        return over(config, read(cls))
+
+
+def over(config: C, found: dict[str, Any]) -> C:
+    """The settings with others over them; of thresholds and the gateway's only those that are named."""
+    for name in ("thresholds", "gateway"):
+        if name in found:
+            found = {**found, name: replace(getattr(config, name), **found[name])}
+    return replace(config, **found)
 
 
 def _hex(text: str) -> bytes:

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ztmon.errors import ConfigError
+from ztmon.gateway.settings import GatewayConfig
 
 NAMES = {"shadow": "SHADOW_MODE", "auto_throttle": "ENABLE_AUTO_THROTTLE"}
 """Settings whose documented variable is not ZTMON_ and their name."""
@@ -18,24 +19,36 @@ REDIS = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
 
+GATEWAY_NAMES = {"upstream": "BACKEND_API_URL"}
+"""Likewise of the gateway's settings."""
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return NAMES.get(name, f"ZTMON_{name.upper()}")
 
 
+def gateway_variable(name: str) -> str:
+    """That of a setting of the gateway."""
+    return GATEWAY_NAMES.get(name, f"ZTMON_GATEWAY_{name.upper()}")
+
+
 def read(config: type) -> dict[str, Any]:
     """The settings that the environment has, as Config takes them. Raises ConfigError."""
-    hints = get_type_hints(config)
+    hints, gateway_hints = get_type_hints(config), get_type_hints(GatewayConfig)
     of = {"hash_key": str | None, "max_action": dict[str, str],
           "allow": tuple[str, ...], "known_segments": tuple[str, ...],
           "signals": tuple[str, ...]}
     shown: dict[str, Any] = {}
     for f in fields(config):
-        if f.name == "thresholds":
+        if f.name in ("thresholds", "gateway"):
             continue
         kind = of.get(f.name, hints[f.name])
         default = f.default if f.default is not MISSING else None
         shown[f.name] = (kind | None, Field(default=default, validation_alias=AliasChoices(variable(f.name))))
+    for f in fields(GatewayConfig):
+        kind = tuple[str, ...] if f.name in ("hosts", "origins", "trusted_proxies", "udp_keys") else gateway_hints[f.name]
+        shown[f"gateway_{f.name}"] = (kind | None, Field(default=None, validation_alias=AliasChoices(gateway_variable(f.name))))
     for level in LEVELS:
         name = f"ANOMALY_THRESHOLD_{level.upper()}"
         shown[f"threshold_{level}"] = (float | None, Field(default=None, validation_alias=AliasChoices(name)))
@@ -54,6 +67,9 @@ def read(config: type) -> dict[str, Any]:
     thresholds = {level: found.pop(f"threshold_{level}") for level in LEVELS if f"threshold_{level}" in found}
     if thresholds:
         found["thresholds"] = thresholds
+    gateway = {name.removeprefix("gateway_"): found.pop(name) for name in list(found) if name.startswith("gateway_")}
+    if gateway:
+        found["gateway"] = gateway
     try:
         config(**found)
     except ConfigError as error:

@@ -174,6 +174,10 @@ class Dispatcher:
         self._call("action", Response(**who, action=change.action, previous=change.previous, cause=change.cause,
                                       anomaly_score=change.score, timestamp=change.timestamp, reasons=change.reasons))
 
+    def alert(self, alert: Alert) -> None:
+        """Call those of on_alert()."""
+        self._call("alert", alert)
+
     def _call(self, kind: str, what: object) -> None:
         for callback in self.callbacks.get(kind, ()):
             try:

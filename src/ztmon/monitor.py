@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from ztcore.custom import SignalError
 from ztcore.engine import Engine
 from ztcore.levels import CAUSES, SIGNALS, Action
@@ -102,11 +104,29 @@ class Monitor(People):
         row = self.row(partner, app)
         return None if row is None else read_profile(self, row, self._elsewhere(row))
 
-    def partners(self) -> list[Profile]:
-        """All partners, the highest levels and scores first."""
+    def partners(self, limit: int | None = None) -> list[Profile]:
+        """All partners, the highest levels and scores first; limit: no more than so many."""
         self._let_fall()
-        found = [read_profile(self, row, self._elsewhere(row)) for row in self.rows()]
+        rows = self.rows() if limit is None else self._highest(limit)
+        found = [read_profile(self, row, self._elsewhere(row)) for row in rows]
         return sorted(found, key=lambda p: (-p.level, -p.score, p.app, p.partner))
+
+    def _highest(self, limit: int) -> list[Any]:
+        """Rows of the partners with the highest levels and scores."""
+        from ztcore.snapshot import row_of, scores
+        found = scores(self, True)
+        order = np.lexsort((-found["score"], -found["level"].astype(int)))[:limit]
+        return [row for key in found["key"][order] if (row := row_of(self, int(key))) is not None]
+
+    def listen(self, listener: Callable[[list[Change]], object]) -> None:
+        """Hand changes of level and crossings of thresholds, as they come, to a part that does not wait: before hooks run."""
+        self._hooks.listen(listener)
+
+    def by_key(self, key: int) -> tuple[str, str]:
+        """Application and name of the partner of that key; a pseudonym where it is not known any more."""
+        from ztcore.snapshot import row_of
+        row = row_of(self, key)
+        return ("?", f"partner-{key >> 32:08x}") if row is None else (self.app_name(int(row["app"])), partner_name(row))
 
     def _elsewhere(self, row: Any) -> int:
         """How many calls of a partner other hosts counted."""
@@ -157,6 +177,10 @@ class Monitor(People):
         """Call back for every change of a level, up or down."""
         self._hooks.add("action", callback)
         return callback
+
+    def alert(self, alert: Alert) -> None:
+        """Call back those of on_alert() for something that no partner's level says."""
+        self._hooks.alert(alert)
 
     def flush(self) -> None:
         """Return when the hooks have run for everything that happened so far, and it is written where it is to be

@@ -123,6 +123,12 @@ class People(Engine):
         for keeper in self._keepers:
             keeper.settings(self.settings, by, reason)
 
+    def note(self, what: str, why: str, by: str = "", before: Any = None, after: Any = None) -> None:
+        """Put a line that is about nobody into the audit log, where there is one."""
+        if self._keepers:
+            from ztmon.audit import Act
+            self._keepers[0].act(Act(time.time(), what, by, why=why, before=before, after=after))
+
     # -- what is remembered of it ------------------------------------------------------------------
 
     def _moment(self) -> float | None:

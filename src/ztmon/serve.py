@@ -1,18 +1,31 @@
-"""`ztmon serve`: the gateway and its page on a loopback address."""
+"""`ztmon serve`: sockets, servers and signals around a gateway.
 
+    listen() -> TLS -> uvicorn with a protocol that is strict about slow clients -> the Gateway
+"""
+
+import asyncio
 import errno
-import ipaddress
+import gc
+import logging
 import signal
 import socket
+import ssl
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ztmon.config import Config
 from ztmon.errors import ConfigError, ZtmonError
-from ztmon.monitor import Monitor
+from ztmon.gateway.logs import set_up
+from ztmon.gateway.settings import GatewayConfig
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from ztmon.gateway.app import Gateway
+
+log = logging.getLogger("ztmon.gateway")
 
 REFUSED = 2
 """Exit code where nothing was started."""
@@ -20,96 +33,203 @@ REFUSED = 2
 GRACE_SECONDS = 3
 """For requests under way when it is told to stop."""
 
+BACKLOG = 1024
 
-def run(host: str = "127.0.0.1", port: int = 9000, demo: bool = False, config: Config | None = None,
-        seed: int = 1) -> int:
+Reader = Callable[[], Config]
+
+
+def run(config: Config | None = None, demo: bool = False, seed: int = 1, read: Reader | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code: 0, or 2 where it could not start (one line on
-    standard error says why). port 0: any free one. config: None: the defaults. seed: of the demo."""
-    try:
-        server, listening, monitor = prepare(host, port, demo, config)
-    except ZtmonError as error:
-        print(f"ztmon serve: {error}", file=sys.stderr)
-        return REFUSED
-    address, actual = listening.getsockname()[:2]
-    url = f"http://[{address}]:{actual}" if ":" in address else f"http://{address}:{actual}"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stopping)    # while it serves uvicorn's own stand; it raises the signal anew at the end
-    try:
-        with listening, monitor:
-            _serve(server, listening, monitor, url, seed if demo else None)
-    except SystemExit:
-        pass
-    return 0
-
-
-def prepare(host: str, port: int, demo: bool, config: Config | None) -> "tuple[uvicorn.Server, socket.socket, Monitor]":
-    """Everything that can go wrong before the first request. Raises ZtmonError."""
-    try:
-        import uvicorn
-    except ImportError:
-        raise ZtmonError('the gateway needs uvicorn: pip install "ztmon[gateway]"') from None
-    from ztmon.gateway.app import Gateway
-
-    listening = listen(host, port)
+    standard error says why). config: None: the defaults. seed: of the demo. read: reads the settings again on SIGHUP."""
     try:
         config = config if config is not None else Config()
+        set_up(config.gateway.log)
         if demo:
             from ztmon.gateway.demo import demo_config
             config = demo_config(config)
-        monitor = Monitor(config)
-        app = Gateway(monitor, demo)
-    except BaseException:
-        listening.close()
-        raise
-    settings = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", access_log=False, server_header=False,
-                              timeout_graceful_shutdown=GRACE_SECONDS, h11_max_incomplete_event_size=64 * 1024)
-    return uvicorn.Server(settings), listening, monitor
+        listening = listen(config.gateway)
+        try:
+            from ztmon.gateway.app import Gateway
+            gateway = Gateway(config, demo=demo)
+        except BaseException:
+            listening.close()
+            raise
+    except ZtmonError as error:
+        print(f"ztmon serve: {error}", file=sys.stderr)
+        return REFUSED
+    with listening:
+        return serve(gateway, listening, seed, read)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address. Raises ConfigError for another host and for a port that cannot
-    be had."""
-    name = "127.0.0.1" if host == "localhost" else host
+def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int = 1, read: Reader | None = None) -> int:
+    """The same for a Gateway that is there; it is closed in the end."""
+    from ztmon.gateway.telemetry import make_entry
+
     try:
-        loopback = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigError(f"host is {host!r}; allowed is a loopback address (127.0.0.1, ::1, localhost): the gateway "
-                          "asks nobody who they are, so it must not be reachable from other machines")
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"port is {port}; allowed is a number from 0 (any free one) to 65535")
+        if listening is None:
+            listening = listen(gateway.settings)
+        server = make_server(make_entry(gateway), gateway.settings)
+        check_reachable(gateway)
+        for beside in gateway.beside:
+            beside.bind()
+    except ZtmonError as error:
+        print(f"ztmon serve: {error}", file=sys.stderr)
+        gateway.close()
+        return REFUSED
+    try:
+        import uvloop
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(gateway, server, listening, seed, read))
+    finally:
+        gateway.close()
+    return 0
+
+
+def make_server(app: Any, settings: GatewayConfig) -> "uvicorn.Server":
+    """A server around an ASGI application; its serve(sockets=[..]) runs it. Raises ConfigError where uvicorn is missing or
+    the certificate cannot be used."""
+    try:
+        import uvicorn
+
+        from ztmon.gateway.protocol import strict
+    except ImportError as error:
+        raise ConfigError(f'the gateway needs {error.name}: pip install "ztmon[gateway]"') from None
+    config = uvicorn.Config(
+        app, lifespan="off", ws="none", http=strict(settings), loop="uvloop", log_config=None, access_log=False,
+        server_header=False, date_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=max(1, int(settings.head_seconds)), backlog=BACKLOG)
+    config.load()
+    config.ssl = tls(settings)
+
+    class Server(uvicorn.Server):
+        """Signals are ours: see _serve()."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(config)
+
+
+def settle() -> None:
+    """What is there when serving begins stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def listen(settings: GatewayConfig) -> socket.socket:
+    """The listening socket. Raises ConfigError for an address and a port that cannot be had."""
+    name = "127.0.0.1" if settings.listen == "localhost" else settings.listen
+    settings.loopback  # noqa: B018  says whether it is an address at all
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     try:
-        return socket.create_server((name, port), family=family, backlog=512)
+        return socket.create_server((name, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         why = "is in use by another program; stop it or choose another port" if error.errno == errno.EADDRINUSE \
             else f"cannot be had: {error.strerror}"
-        raise ConfigError(f"port {port} on {host} {why}") from None
+        raise ConfigError(f"port {settings.port} on {settings.listen} {why}") from None
 
 
-def _serve(server: "uvicorn.Server", listening: socket.socket, monitor: Monitor, url: str, seed: int | None) -> None:
-    """Until told to stop. seed: of the demo, None: no demo."""
-    if seed is None:
-        _say(url, False, monitor)
-        server.run(sockets=[listening])
-        return
-    from ztmon.gateway.demo import Demo
-    life = Demo(monitor, seed)
+def check_reachable(gateway: "Gateway") -> None:
+    """Raises ConfigError where other machines could reach a gateway that asks nobody who they are."""
+    if not gateway.settings.loopback and gateway.access.open:
+        raise ConfigError(
+            f"host is {gateway.settings.listen!r}, which others can reach, and there is no token: make one (ztmon token add "
+            "NAME --role read), or listen on a loopback address (127.0.0.1, ::1, localhost)")
+
+
+def tls(settings: GatewayConfig) -> ssl.SSLContext | None:
+    """TLS 1.2 and up; with client certificates where tls_clients says whose. Raises ConfigError."""
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, settings)
+    if settings.tls_clients is not None:
+        try:
+            context.load_verify_locations(settings.tls_clients)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"gateway.tls_clients: {settings.tls_clients} cannot be used: {error}") from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, settings: GatewayConfig) -> None:
+    """Into a context, at the start and again when files were renewed. Raises ConfigError."""
+    assert settings.tls_certificate is not None
     try:
-        life.start()
-        _say(url, True, monitor)
-        server.run(sockets=[listening])
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"gateway.tls_certificate: {settings.tls_certificate} cannot be used: {error}") from None
+
+
+async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket.socket, seed: int,
+                 read: Reader | None) -> None:
+    """Until told to stop."""
+    life = None
+    running: set[asyncio.Task[None]] = set()
+    now_and_then = asyncio.ensure_future(_refresh(gateway))
+    try:
+        if gateway.demo:
+            from ztmon.gateway.demo import Demo
+            life = Demo(gateway.monitor, seed)
+            await asyncio.to_thread(life.start)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            server.should_exit = True
+            gateway.end()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: running.add(loop.create_task(reload(gateway, server, read))))
+        for beside in gateway.beside:
+            await beside.start()
+        settle()
+        _say(gateway, listening)
+        await server.serve(sockets=[listening])
     finally:
-        life.stop()
+        now_and_then.cancel()
+        for beside in gateway.beside:
+            await beside.stop()
+        if life is not None:
+            await asyncio.to_thread(life.stop)
 
 
-def _say(url: str, demo: bool, monitor: Monitor) -> None:
-    mode = "shadow mode: nothing is enforced" if monitor.settings["shadow"] else "decisions are to be enforced"
-    print(f"ztmon is at {url} ({mode}). Ctrl-C ends it.", flush=True)
-    if demo:
+async def _refresh(gateway: "Gateway") -> None:
+    """Tokens and settings that others changed in the store are known here within seconds, also where nobody asks."""
+    from ztmon.gateway.app import REFRESH_SECONDS
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        await gateway.refresh()
+
+
+async def reload(gateway: "Gateway", server: "uvicorn.Server", read: Reader | None) -> None:
+    """On SIGHUP: settings, tokens and certificate anew. What cannot be read stays as it was."""
+    try:
+        names: list[str] = []
+        if read is not None:
+            file = await asyncio.to_thread(read)
+            async with gateway.changing:
+                names = gateway.reload(file)
+        await gateway.refresh()
+        if server.config.ssl is not None:
+            load_certificate(server.config.ssl, gateway.settings)
+        log.info("settings were read again; different now: %s", ", ".join(names) or "none")
+    except ZtmonError as error:
+        log.error("settings stay as they were: %s", error)
+    except Exception:
+        log.exception("settings stay as they were")
+
+
+def _say(gateway: "Gateway", listening: socket.socket) -> None:
+    address, port = listening.getsockname()[:2]
+    scheme = "http" if gateway.settings.tls_certificate is None else "https"
+    shown = f"[{address}]" if ":" in address else address
+    mode = "shadow mode: nothing is enforced" if gateway.monitor.settings["shadow"] else "decisions are to be enforced"
+    who = "; no tokens: only this machine can reach it" if gateway.access.open else ""
+    print(f"ztmon is at {scheme}://{shown}:{port} ({mode}{who}). Ctrl-C ends it.", flush=True)
+    for said in filter(None, (beside.says() for beside in gateway.beside)):
+        print(said, flush=True)
+    if gateway.demo:
         print("Simulated partners are sending traffic; every other minute one of them turns bad.", flush=True)
-
-
-def _stopping(_number: int, _frame: object) -> None:
-    raise SystemExit(0)

@@ -17,6 +17,9 @@ from msgspec import Meta
 FIRST_MS, LAST_MS = 0, 253_402_300_800_000
 """Time stamps lie between these: 1970 and the end of the year 9999."""
 
+NAME_BYTES, TEXT_BYTES = 255, 8192
+"""Bytes of a text at most: of names, methods and addresses; of paths and user agents. ztcore/wire.pxd says the same."""
+
 Text = Annotated[str, Meta(min_length=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Time = Annotated[float, Meta(ge=FIRST_MS, lt=LAST_MS)]
@@ -40,20 +43,24 @@ NAMES = {
 """The name on the wire by the name in Python."""
 
 ALLOWED = {
-    "appId": "a text that is not empty",
-    "partnerId": "a text that is not empty",
+    "appId": f"a text of 1 to {NAME_BYTES} bytes",
+    "partnerId": f"a text of 1 to {NAME_BYTES} bytes",
     "timestamp": "a number: milliseconds since 1970, before the year 10000",
-    "endpoint": "a text that is not empty: a path or a route template",
-    "method": 'a text that is not empty, such as "GET"',
+    "endpoint": f"a text of 1 to {TEXT_BYTES:,} bytes: a path or a route template",
+    "method": f'a text of 1 to {NAME_BYTES} bytes, such as "GET"',
     "statusCode": "a whole number from 100 to 599",
     "responseTime": "a number that is not negative: milliseconds",
     "requestSize": "a number that is not negative: bytes",
     "responseSize": "a number that is not negative: bytes",
-    "clientIp": "a text",
-    "userAgent": "a text",
+    "clientIp": f"a text of at most {NAME_BYTES} bytes",
+    "userAgent": f"a text of at most {TEXT_BYTES:,} bytes",
     "count": "a whole number from 1 to 4294967295",
 }
 """What each field may hold, in words."""
+
+LONGEST = {"app": NAME_BYTES, "partner": NAME_BYTES, "endpoint": TEXT_BYTES, "method": NAME_BYTES, "source": NAME_BYTES,
+           "user_agent": TEXT_BYTES}
+"""Bytes of a field's text at most, by its name in Python."""
 
 
 class Event(msgspec.Struct, gc=False, kw_only=True, rename=NAMES):
@@ -91,17 +98,29 @@ class NotTelemetry(ValueError):
 
 _KINDS = {field.encode_name: field.type for field in msgspec.structs.fields(Event)}
 _REQUIRED = {field.encode_name for field in msgspec.structs.fields(Event) if field.required}
-_one = msgspec.json.Decoder(Event)
-_many = msgspec.json.Decoder(list[Event])
-_parts = msgspec.json.Decoder(list[msgspec.Raw])
-_any = msgspec.json.Decoder()
+
+
+class _Format:
+    """JSON or msgpack: how one event, the parts of an array and anything at all are decoded."""
+
+    def __init__(self, name: str, decoder: Any) -> None:
+        self.name = name
+        self.one = decoder(Event).decode
+        self.parts = decoder(list[msgspec.Raw]).decode
+        self.any = decoder().decode
+
+
+_JSON = _Format("JSON", msgspec.json.Decoder)
+_MSGPACK = _Format("msgpack", msgspec.msgpack.Decoder)
 
 # What decoding raises for bytes from outside: msgspec's errors, text that is not UTF-8, nesting.
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+Read = tuple[list[tuple[int, Event]], list[Problem]]
 
-def read(body: bytes) -> tuple[list[tuple[int, Event]], list[Problem]]:
-    """Events with their places in the batch, and the problems of the others.
+
+def read(body: bytes) -> Read:
+    """Events of JSON with their places in the batch, and the problems of the others.
 
     Raises NotTelemetry where the body is neither an object, an array nor lines of objects.
     """
@@ -110,20 +129,24 @@ def read(body: bytes) -> tuple[list[tuple[int, Event]], list[Problem]]:
         raise NotTelemetry("the body is empty; send an object, an array of objects, or one object a line")
     if start[:1] == b"[":
         try:
-            return list(enumerate(_many.decode(start))), []
-        except BROKEN:
-            pass
-        try:
-            return _sort_out(_parts.decode(start))
+            return _sort_out(_JSON.parts(start))
         except BROKEN as error:
             raise NotTelemetry(f"the array is not JSON: {plain(error)}") from None
     if start[:1] != b"{":
         raise NotTelemetry("the body begins with neither { nor [; send JSON objects")
-    try:
-        return [(0, _one.decode(start))], []
-    except BROKEN:
-        pass
     return _sort_out([start] if _is_json(start) else _lines(start))
+
+
+def read_msgpack(body: bytes) -> Read:
+    """The same of msgpack: one map, or an array of maps. Raises NotTelemetry."""
+    if not body:
+        raise NotTelemetry("the body is empty; send a map or an array of maps")
+    if body[0] & 0xF0 != 0x90 and body[0] not in (0xDC, 0xDD):
+        return _sort_out([body], _MSGPACK)
+    try:
+        return _sort_out(_MSGPACK.parts(body), _MSGPACK)
+    except BROKEN as error:
+        raise NotTelemetry(f"the array is not msgpack: {plain(error)}") from None
 
 
 def _lines(text: bytes) -> Iterator[bytes]:
@@ -138,24 +161,35 @@ def _is_json(text: bytes | msgspec.Raw) -> bool:
     return True
 
 
-def _sort_out(parts: Iterable[bytes | msgspec.Raw]) -> tuple[list[tuple[int, Event]], list[Problem]]:
+def _sort_out(parts: Iterable[bytes | msgspec.Raw], form: _Format = _JSON) -> Read:
     """Each part by itself: the events, and what is wrong with the rest."""
     events: list[tuple[int, Event]] = []
     problems: list[Problem] = []
-    for index, part in enumerate(parts):
-        try:
-            events.append((index, _one.decode(part)))
-        except BROKEN as error:
-            problems += problems_of(index, part, error)
+    for place, part in enumerate(parts):
+        event, wrong = read_event(place, part, form)
+        if event is not None:
+            events.append((place, event))
+        problems += wrong
     return events, problems
 
 
-def problems_of(index: int, part: bytes | msgspec.Raw, error: Exception) -> list[Problem]:
+def read_event(place: int, part: bytes | msgspec.Raw, form: _Format = _JSON) -> tuple[Event | None, list[Problem]]:
+    """One event, or everything that is wrong with it. place: in the batch."""
+    try:
+        event = form.one(part)
+    except BROKEN as error:
+        return None, problems_of(place, part, error, form)
+    long = [Problem(place, NAMES[name], f"is a text; allowed is {ALLOWED[NAMES[name]]}") for name, most in LONGEST.items()
+            if len(text := getattr(event, name) or "") * 4 > most and len(text.encode()) > most]
+    return (None, long) if long else (event, [])
+
+
+def problems_of(index: int, part: bytes | msgspec.Raw, error: Exception, form: _Format = _JSON) -> list[Problem]:
     """Everything that is wrong with an event that could not be decoded. `error`: what decoding said."""
     try:
-        found = _any.decode(part)
-    except BROKEN as broken:
-        return [Problem(index, "", f"is not JSON: {plain(broken)}")]
+        found = form.any(part)
+    except (*BROKEN, ValueError, TypeError) as broken:
+        return [Problem(index, "", f"is not {form.name}: {plain(broken)}")]
     return problems_in(index, found) or [Problem(index, "", plain(error))]
 
 
@@ -195,5 +229,5 @@ def plain(error: Exception) -> str:
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    said = str(error).partition(" - at `")[0].removeprefix("JSON is malformed: ")
+    said = str(error).partition(" - at `")[0].removeprefix("JSON is malformed: ").removeprefix("MessagePack data is malformed: ")
     return "it ends too early" if said == "Input data was truncated" else said[:1].lower() + said[1:]

@@ -1,155 +1,180 @@
-"""The gateway as an ASGI application: which path does what.
+"""The gateway as an ASGI application: a request comes in, the table of routes says whose it is, an answer goes out.
 
-    POST /telemetry             events in, decisions out
-    GET  /partners              all partners, the highest levels first
-    GET  /partners/{id}?app=    one of them, whole
-    GET  /stats                 counts, mode, uptime
-    GET  /healthz               is it there?
-    GET  /                      the page
+    scope -> access: who is it? -> routes: whose is it, may they? -> handle -> Answer, Stream or problem+json
+
+POST /telemetry takes a shorter way to the same end (telemetry.py), and so does /auth, where proxies ask (forward.py).
 """
 
 import asyncio
 import logging
 import time
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import replace
 
-from ztmon.gateway.http import Answer, Receive, Refused, Request, Scope, Send, json_answer, send_answer
+from ztmon.config import Config
+from ztmon.errors import ConfigError, StoreError
+from ztmon.gateway.access import Access
+from ztmon.gateway.beside import all_beside
+from ztmon.gateway.blast import BlastRadius
+from ztmon.gateway.figures import Figures
+from ztmon.gateway.forward import AUTH, Forward
+from ztmon.gateway.http import Headers, Receive, Refused, Request, Scope, Send, Sendable
+from ztmon.gateway.intake import Intake
+from ztmon.gateway.metrics import make_registry
 from ztmon.gateway.page import read_page
-from ztmon.gateway.telemetry import take_in
+from ztmon.gateway.proxies import TrustedProxies
+from ztmon.gateway.routes import Table, all_routes
+from ztmon.gateway.runtime import Runtime, read_changes
+from ztmon.gateway.shelf import Shelf
+from ztmon.gateway.stream import Hub
+from ztmon.gateway.telemetry import Telemetry
 from ztmon.monitor import Monitor
-from ztmon.profile import Profile
 
 log = logging.getLogger("ztmon.gateway")
 
-LISTED = 1000
-"""Partners that /partners lists unless `limit` says otherwise."""
+TELEMETRY = "/telemetry"
 
-SMALL = 32 * 1024
-"""Bytes of telemetry taken in between two requests; more goes to a thread, so that others are served."""
+REFRESH_SECONDS = 2.0
+"""How old tokens and settings may be."""
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+FIXED = ("listen", "port", "tls_certificate", "tls_key", "tls_clients", "connections", "head_seconds", "body_events", "log",
+         "otlp", "otlp_seconds")
+"""Settings of the gateway that are read at the start only."""
 
 
 class Gateway:
-    """An ASGI application around a Monitor."""
+    """An ASGI application around a Monitor; run() serves it.
 
-    def __init__(self, monitor: Monitor, demo: bool = False) -> None:
-        self.monitor = monitor
+    config: a Config, None: the defaults; monitor: one that is there already, None: one is made, and closed by close().
+    Raises ConfigError.
+    """
+
+    def __init__(self, config: Config | None = None, monitor: Monitor | None = None, demo: bool = False) -> None:
+        file = config if config is not None else monitor.config if monitor is not None else Config()
+        self.settings = file.gateway
         self.demo = demo
         self.started = time.time()
+        self.ending = False
         self.page = read_page()
+        self.shelf = Shelf(file)
+        try:
+            self.runtime = Runtime(file, self.shelf.store)
+        except StoreError as error:
+            self.shelf.close()
+            raise ConfigError(f"store: {error}") from error
+        self._refreshed = time.monotonic()
+        self._refreshing: asyncio.Task[None] | None = None
+        self.changing = asyncio.Lock()
+        """Held by who changes what is in force."""
+        self._own = monitor is None
+        self.monitor = monitor if monitor is not None else Monitor(self.runtime.config)
+        self.figures = Figures()
+        self.access = Access(self.settings, self.shelf.tokens)
+        self.proxies = TrustedProxies(self.settings.trusted_proxies)
+        self.hub = Hub(self.monitor)
+        self.blast = BlastRadius(self.monitor, self.settings, self.hub.tell)
+        self.intake = Intake(self.monitor, self.settings)
+        self.registry = make_registry(self)
+        self.table = Table(all_routes())
+        self.telemetry = Telemetry(self)
+        self.forward = Forward(self)
+        self.beside = all_beside(self)
+
+    def run(self) -> int:
+        """Serve until Ctrl-C or SIGTERM; the exit code: 0, or 2 where it could not start."""
+        from ztmon.serve import serve
+        return serve(self)
+
+    def end(self) -> None:
+        """Be ready no more, and end event streams; requests are still answered."""
+        self.ending = True
+        self.hub.close()
+
+    def reload(self, file: Config) -> list[str]:
+        """Put what a file says now in force, but for what was changed while running; the names of what is different.
+        Addresses, ports and places of files stay until the next start. Raises ConfigError, and then nothing changes."""
+        fixed = {name: getattr(self.settings, name) for name in FIXED}
+        names = self.runtime.apply(self.monitor, file, self.runtime.changes, reason="the file was read again")
+        settings = replace(file.gateway, **fixed)
+        if settings != self.settings:
+            names.append("gateway")
+            self.settings = self.blast.settings = settings
+            self.access.use(settings)
+            self.intake.use(settings)
+            self.proxies = TrustedProxies(settings.trusted_proxies)
+            self.telemetry.limit = settings.body_bytes
+        return names
+
+    async def refresh(self) -> None:
+        """Take over what others changed in the store: tokens and settings."""
+        self._refreshed = time.monotonic()
+        await asyncio.to_thread(self.shelf.refresh)
+        self.access.refreshed()
+        try:
+            async with self.changing:
+                changes = await asyncio.to_thread(read_changes, self.shelf.store)
+                if changes != self.runtime.changes:
+                    self.runtime.apply(self.monitor, self.runtime.file, changes, "another process", "changed in the store")
+        except (StoreError, ConfigError) as error:
+            log.error("changes of settings in the store: %s", error)
+
+    def close(self) -> None:
+        """Let go of what was opened; the monitor too where it was made here."""
+        self.end()
+        self.shelf.close()
+        if self._own:
+            self.monitor.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            if time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+                self._refreshing = asyncio.ensure_future(self.refresh())
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if path == TELEMETRY and scope["method"] == "POST":
+                await self.telemetry(scope, receive, send)
+            elif path == AUTH or path.startswith(AUTH + "/"):
+                await self.forward(scope, receive, send)
+            else:
+                await self._serve(Request(scope, receive, self.settings.body_seconds), send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:
             raise ValueError(f"the gateway speaks HTTP, not {scope['type']}")
-        request = Request(scope, receive)
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        """Any request but the hot one."""
+        route = ""
+        more: Headers = ()
+        answer: Sendable
         try:
-            answer = await self.answer(request)
+            more = self.access.cors(request.headers)
+            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+                answer = self.access.preflight()
+            elif request.path in self.page and request.method in ("GET", "HEAD"):
+                self.access.page(request.scope, request.headers)
+                route, answer = "/", self.page[request.path]
+            else:
+                request.principal = self.access.who(request.scope, request.headers)
+                found, request.named = self.table.find(request.method, request.path, request.raw_path)
+                route = found.path
+                self.access.require(request.principal, found.role)
+                answer = await found.handle(self, request)
         except Refused as refused:
             answer = refused.answer()
         except ConnectionError:
             return
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method[:20], route or "of no route")
             answer = Refused(500, "the gateway failed at this; its log says more").answer()
-        await send_answer(send, answer, request.method == "HEAD")
-
-    async def answer(self, request: Request) -> Answer:
-        """What a request is answered with. Raises Refused."""
-        check_sender(request)
-        path = request.path
-        if path == "/telemetry":
-            allow(request, "POST")
-            return await self.telemetry(request)
-        if path in self.page or path.startswith(READ):
-            allow(request, "GET", "HEAD")
-        if path in self.page:
-            return self.page[path]
-        if path == "/healthz":
-            return json_answer({"status": "ok"})
-        if path == "/stats":
-            return json_answer(self.stats())
-        if path == "/partners":
-            return json_answer(self.partners(request))
-        if path.startswith("/partners/"):
-            return json_answer(self.partner(path.removeprefix("/partners/"), request.parameter("app", "default")))
-        raise Refused(404, f"there is no {path[:200]}; there are /telemetry, /partners, /stats, /healthz and /")
-
-    async def telemetry(self, request: Request) -> Answer:
-        """POST /telemetry."""
-        kind = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if kind not in JSON:
-            raise Refused(415, "telemetry is JSON: send the header content-type: application/json (curl --json does) or "
-                               "application/x-ndjson")
-        body = await request.body()
-        if len(body) <= SMALL:
-            return json_answer(take_in(self.monitor, body))
-        return await asyncio.to_thread(lambda: json_answer(take_in(self.monitor, body)))
-
-    def partners(self, request: Request) -> dict[str, Any]:
-        """GET /partners."""
-        text = request.parameter("limit", str(LISTED))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100_000):
-            raise Refused(400, f"limit is {text[:40]!r}; allowed is a whole number from 1 to 100,000")
-        found = self.monitor.partners()
-        return {"total": len(found), "partners": [summary(profile) for profile in found[: int(text[:9])]]}
-
-    def partner(self, name: str, app: str) -> dict[str, Any]:
-        """GET /partners/{id}."""
-        profile = self.monitor.profile(name, app) if name and app else None
-        if profile is None:
-            raise Refused(404, "this partner is not known in this app; another app is named by ?app=")
-        return profile.to_dict()
-
-    def stats(self) -> dict[str, Any]:
-        """GET /stats."""
-        settings = self.monitor.settings
-        return {**self.monitor.stats(), "shadow": settings["shadow"], "kill_switch": settings["kill_switch"],
-                "demo": self.demo, "uptime_seconds": round(time.time() - self.started, 1)}  # fmt: skip
+        self.figures.answered(route, answer.status)
+        await answer.send(send, request.method == "HEAD", more)
 
 
-READ = ("/healthz", "/stats", "/partners")
-JSON = (b"", b"application/json", b"application/x-ndjson", b"application/jsonl", b"application/ndjson")
-
-
-def allow(request: Request, *methods: str) -> None:
-    """Raises Refused for another method."""
-    if request.method not in methods:
-        raise Refused(405, f"{request.method[:20]} is not possible here; allowed is {methods[0]}",
-                      ((b"allow", ", ".join(methods).encode()),))  # fmt: skip
-
-
-def check_sender(request: Request) -> None:
-    """Only who means this machine by name is served, and no page of another site: a browser would lend
-    it the way to a loopback address (DNS rebinding, cross-site requests). Raises Refused."""
-    host = request.headers.get(b"host", b"localhost").decode("latin-1")
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        name = None
-    if name not in LOOPBACK:
-        raise Refused(421, "the Host header names another machine; use 127.0.0.1 or localhost")
-    origin = request.headers.get(b"origin")
-    if origin is not None and origin.decode("latin-1") != f"http://{host}":
-        raise Refused(403, "pages of other sites may not use the gateway")
-
-
-def summary(profile: Profile) -> dict[str, Any]:
-    """One line of the list of partners."""
-    first = profile.reasons[0] if profile.reasons else None
-    return {
-        "app": profile.app,
-        "partner": profile.partner,
-        "level": profile.level.name.lower(),
-        "score": round(profile.score, 1),
-        "events": profile.events,
-        "requests_per_hour": round(profile.requests_per_hour, 1),
-        "reason": None if first is None else {"signal": first.signal, "detail": first.detail},
-        "since": profile.since,
-        "until": profile.until,
-        "last_seen": profile.last_seen,
-        "learning": profile.learning,
-        "pinned": profile.pinned,
-        "allowed": profile.allowed,
-    }
+async def _live(receive: Receive, send: Send) -> None:
+    """The protocol by which a server says that it starts and ends. Everything is ready once the Gateway is made."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

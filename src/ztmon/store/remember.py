@@ -34,7 +34,8 @@ def hash_key(config: "Config") -> bytes | None:
 
 def shown(config: "Config") -> dict[str, Any]:
     """The settings that say what is done, for the audit log; secrets and places are left out."""
-    left_out = {"hash_key", "state", "store", "redis", "redis_prefix", "host", "signals", "known_segments", "huge_pages"}
+    left_out = {"hash_key", "state", "store", "redis", "redis_prefix", "host", "signals", "known_segments", "huge_pages",
+                "gateway"}
     found: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)

@@ -1,0 +1,16 @@
+from libc.stdint cimport uint64_t
+
+from ztcore.reception cimport Reception
+
+cdef enum:
+    AT_ONCE = 64                # datagrams of one system call
+    DATAGRAM_MOST = 65536
+    STRIDE = 65536 + 64         # of the buffers; not a power of two, or all heads would share a few lines of the cache
+
+cdef class Receiver:
+    cdef Reception *reception
+    cdef unsigned char *buffers
+    cdef object engine          # whose table it is, kept alive
+    cdef int bell               # an event descriptor that ends run(); -1: none
+    cdef uint64_t calls
+    cdef int take_key(self, object number, object key) except -1

@@ -1,0 +1,16 @@
+from typing import Any
+
+from ztcore.engine import Engine
+
+OUTCOME_NAMES: tuple[str, ...]
+FIELD_NAMES: tuple[str, ...]
+
+class Receiver:
+    def __new__(
+        cls, engine: Engine, back_seconds: float = 900.0, ahead_seconds: float = 10.0,
+        keys: dict[int, bytes] | None = None, window_seconds: float = 30.0, started: float | None = None,
+    ) -> Receiver: ...
+    def run(self, socket: int) -> None: ...
+    def stop(self) -> None: ...
+    def take(self, datagram: bytes | bytearray | memoryview, now: float | None = None) -> str: ...
+    def stats(self) -> dict[str, Any]: ...

@@ -1,0 +1,38 @@
+# UTF-8 (RFC 3629): is it, and a character written down. Overlong forms, surrogates and what lies beyond U+10FFFF are not.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from ztcore.hash cimport load64
+from ztcore.json cimport utf8_size
+
+cdef inline bint utf8_good(const unsigned char *s, size_t size) noexcept nogil:
+    cdef const unsigned char *end = s + size
+    cdef size_t n
+    while end - s >= 8 and load64(s) & <uint64_t>0x8080808080808080 == 0:
+        s += 8
+    while s < end:
+        n = 1 if s[0] < 0x80 else utf8_size(s, end)
+        if n == 0:
+            return False
+        s += n
+    return True
+
+cdef inline size_t utf8_put(unsigned char *to, uint32_t c) noexcept nogil:
+    """Write a character; how many bytes it has."""
+    if c < 0x80:
+        to[0] = <unsigned char>c
+        return 1
+    if c < 0x800:
+        to[0] = <unsigned char>(0xc0 | c >> 6)
+        to[1] = <unsigned char>(0x80 | (c & 0x3f))
+        return 2
+    if c < 0x10000:
+        to[0] = <unsigned char>(0xe0 | c >> 12)
+        to[1] = <unsigned char>(0x80 | (c >> 6 & 0x3f))
+        to[2] = <unsigned char>(0x80 | (c & 0x3f))
+        return 3
+    to[0] = <unsigned char>(0xf0 | c >> 18)
+    to[1] = <unsigned char>(0x80 | (c >> 12 & 0x3f))
+    to[2] = <unsigned char>(0x80 | (c >> 6 & 0x3f))
+    to[3] = <unsigned char>(0x80 | (c & 0x3f))
+    return 4

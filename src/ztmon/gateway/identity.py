@@ -1,0 +1,28 @@
+"""Who is calling, of a request that a proxy asks about or that passes through: what a trusted proxy says, else the API
+key, else the address. Keys and addresses leave here as pseudonyms only.
+"""
+
+from typing import TYPE_CHECKING
+
+from ztmon.gateway.http import Scope
+from ztmon.wire import NAME_BYTES
+
+if TYPE_CHECKING:
+    from ztmon.gateway.app import Gateway
+
+
+def caller(gateway: "Gateway", scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, str]:
+    """The partner's name, and the address as far as it is known ("": it is not)."""
+    source = gateway.proxies.client(scope)
+    named = gateway.proxies.partner(scope)
+    if named:
+        return named.encode()[:NAME_BYTES].decode("utf-8", "ignore"), source
+    key = headers.get(gateway.settings.key_header.lower().encode())
+    if key:
+        return pseudonym(gateway, "key", key.decode("latin-1")), source
+    return pseudonym(gateway, "client", source or "unknown"), source
+
+
+def pseudonym(gateway: "Gateway", kind: str, secret: str) -> str:
+    """kind-0123456789abcdef: the same for the same secret wherever the hash key is the same."""
+    return f"{kind}-{gateway.monitor.source_key(f'{kind} {secret}'):016x}"

@@ -1,0 +1,46 @@
+"""Telemetry by UDP beside the gateway's routes."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ztmon.gateway.settings import udp_keys
+
+if TYPE_CHECKING:
+    from ztmon.adapters.udp import UdpListener
+    from ztmon.gateway.app import Gateway
+
+
+class Udp:
+    """A listener on the gateway's settings udp_listen and udp_port."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self.gateway = gateway
+        self.listener: UdpListener | None = None
+
+    def bind(self) -> None:
+        """Take the port. Raises ConfigError."""
+        from ztmon.adapters.udp import UdpListener
+        settings = self.gateway.settings
+        assert settings.udp_port is not None
+        self.listener = UdpListener(self.gateway.monitor, settings.udp_listen, settings.udp_port,
+                                    udp_keys(settings.udp_keys), settings.back_seconds, settings.ahead_seconds)
+
+    async def start(self) -> None:
+        """Begin to receive."""
+        assert self.listener is not None
+        self.listener.start()
+
+    def says(self) -> str:
+        """Where it listens."""
+        assert self.listener is not None
+        address, port = self.listener.address
+        return f"Telemetry by UDP: {address} port {port}"
+
+    async def stop(self) -> None:
+        """End; what had come is taken in."""
+        if self.listener is not None:
+            await asyncio.to_thread(self.listener.stop)
+
+    def stats(self) -> dict[str, int | float]:
+        """The listener's, as udp_NAME."""
+        return {} if self.listener is None else {f"udp_{name}": n for name, n in self.listener.stats().items()}

@@ -1,0 +1,129 @@
+"""Too many partners acted on at once: newcomers are not, people are told, and it ends when somebody has looked."""
+
+import time
+
+import pytest
+
+from ztmon import Action, Config, GatewayConfig, Monitor
+from ztmon.gateway.blast import BlastRadius
+
+from .gateways import EVENT, Gateway, now_ms
+
+SETTINGS = {"shadow": False, "capacity": 1024}
+
+
+def make(partners=20, **settings):
+    """A monitor with so many ordinary partners, and its blast radius with what it told."""
+    monitor = Monitor(Config(**SETTINGS))
+    for i in range(partners):
+        monitor.observe(f"p{i}", "/api/orders")
+    told = []
+    return monitor, BlastRadius(monitor, GatewayConfig(**settings), lambda kind, what: told.append((kind, what))), told
+
+
+def turn_bad(monitor, name):
+    """Injection patterns act from the first event."""
+    for i in range(30):
+        monitor.observe(name, f"/api/x?q={i}' OR 1=1--", timestamp=time.time() + i * 0.001)
+    assert monitor.profile(name).level >= Action.THROTTLE
+    monitor.flush()
+
+
+def test_a_few_are_acted_on():
+    """Three bad partners of twenty are no outage: all are acted on."""
+    monitor, blast, told = make()
+    for i in range(3):
+        turn_bad(monitor, f"p{i}")
+    assert not blast.tripped
+    assert all(monitor.check(f"p{i}").enforced for i in range(3))
+    assert told == []
+    monitor.close()
+
+
+def test_newcomers_are_held_those_before_are_not():
+    """With the fourth of twenty it trips: the fifth is not acted on, the first still is, and one critical alert is raised."""
+    monitor, blast, told = make()
+    alerts = []
+    monitor.on_alert(lambda alert: alerts.append(alert) if alert.partner == "" else None)
+    for i in range(4):
+        turn_bad(monitor, f"p{i}")
+    assert blast.tripped
+    turn_bad(monitor, "p4")
+    assert monitor.check("p0").enforced
+    late = monitor.check("p4")
+    assert (late.level >= Action.THROTTLE, late.enforced, late.retry_after) == (True, False, 0.0)
+    assert [alert.severity for alert in alerts] == ["critical"]
+    assert "4 of 20 partners" in alerts[0].title
+    assert [kind for kind, _ in told] == ["blast-radius"]
+    monitor.close()
+
+
+def test_people_beat_it():
+    """A pin is acted on while newcomers are held, and a reset lets all be acted on."""
+    monitor, blast, _ = make()
+    for i in range(5):
+        turn_bad(monitor, f"p{i}")
+    monitor.pin("p10", Action.BLOCK)
+    assert monitor.check("p10").enforced
+    turn_bad(monitor, "p11")
+    assert not monitor.check("p11").enforced
+    blast.reset("anna", "they are real")
+    assert monitor.check("p11").enforced
+    assert blast.shown() == {"tripped": False, "risen": 0, "minutes": 10.0}
+    turn_bad(monitor, "p12")
+    assert monitor.check("p12").enforced
+    monitor.close()
+
+
+def test_who_is_on_the_allow_list_does_not_count():
+    """Nobody is acted on there, so it is no outage either."""
+    monitor, blast, _ = make()
+    for i in range(6):
+        monitor.allow(f"p{i}")
+        turn_bad(monitor, f"p{i}")
+    assert not blast.tripped
+    monitor.close()
+
+
+@pytest.mark.parametrize(("partners", "bad", "trips"), [(200, 19, False), (200, 21, True), (8, 3, False), (8, 4, True)])
+def test_the_share_of_partners(partners, bad, trips):
+    """More than three and more than a tenth."""
+    monitor, blast, _ = make(partners, blast_traffic_share=1.0)
+    for i in range(bad):
+        turn_bad(monitor, f"p{i}")
+    assert blast.tripped is trips
+    monitor.close()
+
+
+def test_the_share_of_traffic():
+    """Four of a thousand who bring more than a twentieth of all calls are too many as well."""
+    monitor = Monitor(Config(shadow=False, capacity=2048, clock="events"))
+    blast = BlastRadius(monitor, GatewayConfig(), lambda *_: None)
+    start = time.time() - 7200
+    for minute in range(0, 120, 5):
+        for i in range(300):
+            monitor.observe(f"p{i}", "/a", timestamp=start + minute * 60, count=200 if i < 4 else 1)
+    for i in range(4):
+        turn_bad(monitor, f"p{i}")
+    assert blast.tripped
+    monitor.close()
+
+
+def test_it_is_told_and_ended_over_http(tmp_path):
+    """The gateway shows it, has it in the audit log, and ends it with a reason."""
+    with Gateway(store=tmp_path / "ztmon.db", env={"SHADOW_MODE": "false"}) as gateway:
+        gateway.post([EVENT | {"partnerId": f"p{i}", "timestamp": now_ms()} for i in range(20)])
+        for i in range(6):
+            gateway.post([EVENT | {"partnerId": f"p{i}", "endpoint": f"/x?q={n}' OR 1=1--", "timestamp": now_ms() + n}
+                          for n in range(30)])
+        gateway.until(lambda: gateway.get("/stats")[1]["newcomers_held"])
+        assert "ztmon_newcomers_held 1.0" in gateway.ask("GET", "/metrics")[2].decode()
+        assert gateway.do("DELETE", "/blast-radius")[0] == 422
+        assert gateway.do("DELETE", "/blast-radius?reason=seen")[1]["tripped"] is False
+
+        def lines():
+            return [(line["line"]["what"], line["line"]["why"]) for line in gateway.get("/audit")[1]["lines"] if line["line"]]
+
+        gateway.until(lambda: ("blast radius", "seen") in lines())
+        assert any(what == "blast radius" and "reached throttle" in why for what, why in lines())
+        assert any("not acted on until somebody has looked" in line for line in gateway.errors)
