@@ -48,6 +48,12 @@ GAUGES = {
     "memory_bytes": "Bytes reserved for partners.",
 }
 
+BESIDE_GAUGES = {"udp_buffer_bytes", "udp_waiting_bytes", "upstream_open"}
+"""Of what is served beside the routes, what also falls."""
+
+SPLIT = {"udp_refused": "reason", "udp_missing": "field", "udp_wrong": "field"}
+"""Families whose samples are NAME_LABEL in stats(), and their label's name."""
+
 
 class Sample(NamedTuple):
     """A number with its name, its meaning and its labels. counter: it only grows."""
@@ -93,8 +99,17 @@ def samples(gateway: "Gateway") -> Iterator[Sample]:
                  int(gateway.blast.tripped))
     yield Sample("ztmon_uptime_seconds", "Since the gateway was started.", False, time.time() - gateway.started)
     for part in gateway.beside:
-        for name, value in part.stats().items():
-            yield Sample(f"ztmon_{name}", name.replace("_", " ") + ".", False, value)
+        yield from beside(part.stats())
+
+
+def beside(stats: dict[str, int | float]) -> Iterator[Sample]:
+    """What is served beside the gateway's routes counts: one family for all reasons and one for all fields."""
+    for name, value in stats.items():
+        if name in SPLIT:       # the sum of what follows it
+            continue
+        family = next((family for family in SPLIT if name.startswith(family + "_")), name)
+        labels = {SPLIT[family]: name.removeprefix(family + "_")} if family != name else {}
+        yield Sample(f"ztmon_{family}", family.replace("_", " ") + ".", name not in BESIDE_GAUGES, value, labels)
 
 
 class Collector:
