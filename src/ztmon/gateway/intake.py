@@ -78,7 +78,7 @@ class Intake:
         if n == MANY:
             raise self._many()
         if n == ODD:
-            return self._odd(reader, body, apps)
+            return self._odd(reader, body)
         assert n == BROKEN
         return self._all(reader, lambda: wire.read(body), len(body), apps)
 
@@ -86,20 +86,16 @@ class Intake:
         """The same in msgpack: one map or an array of maps."""
         return self._all(self.reader(), lambda: wire.read_msgpack(body), len(body), apps)
 
-    def _odd(self, reader: TelemetryReader, body: bytes, apps: Collection[str] | None) -> Taken:
+    def _odd(self, reader: TelemetryReader, body: bytes) -> Taken:
         """Some events need a second look."""
-        bad: set[int] = set()
+        events: list[tuple[int, wire.Event]] = []
         problems: list[wire.Problem] = []
-        odd = reader.odd
-        for place, start, end in odd:
+        for place, start, end in reader.odd:
             event, wrong = wire.read_event(place, body[start:end])
+            problems += wrong
             if event is not None and not wrong:
-                wrong = put(reader, place, event)
-            if wrong:
-                bad.add(place)
-                problems += wrong
-        n = reader.observe()
-        return self._taken(reader, n + len(bad), bad, problems)
+                events.append((place, event))
+        return self._put_all(reader, events, problems)
 
     def _all(self, reader: TelemetryReader, read: Callable[[], Read], size: int,
              apps: Collection[str] | None) -> Taken:
@@ -113,15 +109,14 @@ class Intake:
             raise self._many()
         now = time.time_ns()
         reader.begin(size, len(events) + len(bad), now - reader.back, now + reader.ahead, apps)
-        for place, event in events:
-            wrong = put(reader, place, event)
-            if wrong:
-                bad.add(place)
-                problems += wrong
-        n = reader.observe()
-        return self._taken(reader, n + len(bad), bad, problems)
+        return self._put_all(reader, events, problems)
 
-    def _taken(self, reader: TelemetryReader, places: int, bad: set[int], problems: list[wire.Problem]) -> Taken:
+    def _put_all(self, reader: TelemetryReader, events: list[tuple[int, wire.Event]], problems: list[wire.Problem]) -> Taken:
+        """Add what wire.py read to what the reader has, and observe it all."""
+        for place, event in events:
+            problems += put(reader, place, event)
+        bad = {problem.event for problem in problems}
+        places = reader.observe() + len(bad)
         problems.sort(key=lambda problem: problem.event)
         if bad and len(bad) == places:
             first = f"event {problems[0].event}: {problems[0]}"
