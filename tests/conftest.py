@@ -101,3 +101,13 @@ def redis_cluster(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """A real gateway with a store for all tests of a file; in the end it must leave well."""
+    from .gateways import Gateway
+
+    running = Gateway(store=tmp_path_factory.mktemp("gateway") / "ztmon.db")
+    yield running
+    assert running.stop()[0] == 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import re
@@ -123,3 +124,30 @@ class Gateway:
     def __exit__(self, *failure):
         if self.process.poll() is None:
             self.stop(signal.SIGTERM if failure[0] is None else signal.SIGKILL)
+
+
+class QuietHandler(http.server.BaseHTTPRequestHandler):
+    """Of HttpServer: keeps connections open and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+
+class HttpServer(http.server.ThreadingHTTPServer):
+    """A real HTTP server at url, on a free loopback port, for a with block."""
+
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()

@@ -1,6 +1,5 @@
 """The telemetry client against a real gateway: by UDP and HTTP, with what fails in between."""
 
-import http.server
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import ztmon
 from ztmon.adapters.udp import UdpListener
 from ztmon.client import ClientError, TelemetryClient
 
+from .gateways import HttpServer, QuietHandler
 from .servers import until
 
 KEY = "7:" + "ab" * 32
@@ -34,16 +34,14 @@ def url(listener):
     return f"udp://127.0.0.1:{listener.address[1]}"
 
 
-class Answers(http.server.ThreadingHTTPServer):
+class Answers(HttpServer):
     """A server that answers with the given statuses in turn, then as a gateway does."""
 
     def __init__(self, *statuses, retry_after=None):
         answers = list(statuses)
         self.bodies = bodies = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 bodies.append((dict(self.headers), body))
@@ -59,21 +57,7 @@ class Answers(http.server.ThreadingHTTPServer):
                 self.end_headers()
                 self.wfile.write(said)
 
-            def log_message(self, *_):
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
+        super().__init__(Handler)
 
 
 def test_every_thread_may_record(monitor, listener):

@@ -19,13 +19,6 @@ from .gateways import EVENT, PATIENCE, PROGRAM, Gateway, attack, ztmon
 pytest.importorskip("uvicorn")
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    running = Gateway(store=tmp_path_factory.mktemp("gateway") / "ztmon.db")
-    yield running
-    assert running.stop()[0] == 0
-
-
 def audit(gateway):
     return [line["line"] for line in gateway.get("/audit?limit=1000")[1]["lines"] if line["line"]]
 

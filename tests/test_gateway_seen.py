@@ -14,13 +14,6 @@ from .gateways import EVENT, Gateway, attack
 pytest.importorskip("uvicorn")
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    running = Gateway(store=tmp_path_factory.mktemp("gateway") / "ztmon.db")
-    yield running
-    assert running.stop()[0] == 0
-
-
 class Events:
     """A listener of /events."""
 

@@ -1,7 +1,6 @@
 """The reverse proxy before a real application: streams, headers, who leaves early, what fails, and what partners see."""
 
 import http.client
-import http.server
 import json
 import re
 import socket
@@ -11,22 +10,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from .gateways import Gateway, start
+from .gateways import Gateway, HttpServer, QuietHandler, start
 from .servers import free_port, until
 
 ENFORCED = {"SHADOW_MODE": "false", "ZTMON_GATEWAY_UPSTREAM_SECONDS": "1.5", "ZTMON_GATEWAY_TRUSTED_PROXIES": '["127.0.0.1/32"]'}
 
 
-class Application(http.server.ThreadingHTTPServer):
+class Application(HttpServer):
     """Answers with what it was sent; paths say what else it does."""
 
     def __init__(self):
         self.seen = seen = []
         self.left = left = threading.Event()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def do_GET(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
@@ -51,22 +48,11 @@ class Application(http.server.ThreadingHTTPServer):
 
             do_POST = do_HEAD = do_DELETE = do_OPTIONS = do_GET
 
-            def log_message(self, *_):
-                pass
+        super().__init__(Handler)
 
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.left.set()
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
+        super().__exit__(*error)
 
 
 @contextmanager
