@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ztcore.datagrams import Receiver
 from ztcore.engine import Engine
 from ztcore.telemetry import BROKEN, MANY, ODD, TelemetryReader
 from ztmon import Config, GatewayConfig, Monitor, wire
@@ -20,6 +21,9 @@ from ztmon.gateway.telemetry import decisions
 
 GOOD = {"appId": "shop", "partnerId": "acme", "timestamp": 1_750_000_000_000, "endpoint": "/api/users/7", "method": "GET",
         "statusCode": 200, "responseTime": 45.5}  # fmt: skip
+DEEP = json.loads("[" * 100 + "]" * 100)
+"""More than is read natively."""
+
 ALWAYS = (0, 4_000_000_000_000_000_000)
 KEY = bytes(range(16))
 
@@ -92,13 +96,54 @@ def test_changed_bytes_are_never_taken_for_something_else(data):
         assert native == row_after(bytes(body), False)
 
 
+@given(st.from_regex(r"\A-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\Z"),
+       st.sampled_from(["timestamp", "responseTime", "requestSize", "statusCode", "count", "extra"]))
+@example("1750000000000.000000000000000000000000000000000000001", "timestamp")
+@example("9007199254740993", "responseTime")
+@example("0." + "0" * 330 + "1", "responseTime")
+@example("1" + "0" * 400 + "e-400", "responseTime")
+@example("16777217." + "0" * 900 + "1", "responseTime")
+@example("1e400", "responseTime")
+def test_numbers_are_those_of_msgspec(number, field):
+    """However a number is written, what is read natively has the value that msgspec reads."""
+    body = json.dumps(GOOD | {field: "here"}).replace('"here"', number).encode()
+    native = row_after(body, True)
+    if native is not None:
+        assert native == row_after(body, False)
+    elif field in ("responseTime", "requestSize"):
+        assert number.startswith("-") or row_after(body, False) is None
+
+
+WRITTEN = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n\t", " : "), (",  ", ":"), (",", ":  "), (", " + " " * 40, ": ")])
+
+
+SHUFFLED = EVENTS.flatmap(lambda event: st.permutations(list(event.items())))
+
+
+@given(st.lists(st.tuples(SHUFFLED, WRITTEN, st.booleans()), min_size=2, max_size=6))
+def test_how_others_write_changes_nothing(events):
+    """Events whose fields come in any order and spacing, one after the other through one reader and through one listener:
+    each is read as if it were the first."""
+    read, together, apart = reader(), Engine(64, KEY), Engine(64, KEY)
+    listener = Receiver(together, back_seconds=4e9, ahead_seconds=4e9)
+    for pairs, written, known in events:
+        event = dict(pairs if known else [("x", 1), *pairs, ("y", [2])])
+        body = json.dumps(event, separators=written).encode()
+        assert read.take(body, *ALWAYS) == reader().take(body, *ALWAYS)
+        for raw in (body, msgpack.packb(event)):
+            outcome = listener.take(raw, 2e9)
+            assert outcome == Receiver(apart, back_seconds=4e9, ahead_seconds=4e9).take(raw, 2e9)
+    assert together.rows().tobytes() == apart.rows().tobytes()
+
+
 def test_ordinary_events_are_read_natively():
     """The wire format as clients send it needs no second look: escapes, unknown fields, nulls, fractions, UTF-8."""
     for event in (GOOD, GOOD | {"requestSize": 10, "responseSize": None, "clientIp": "192.0.2.1", "count": 3},
                   GOOD | {"extra": True, "more": "text", "none": None, "n": 1.5}, GOOD | {"partnerId": "ä€😀"},
-                  GOOD | {"endpoint": "/a\\b\"c\n"}):
-        for ascii_only in (False, "😀" in str(event)):
-            body = json.dumps(event, ensure_ascii=ascii_only is None).encode()
+                  GOOD | {"endpoint": "/a\\b\"c\n"}, GOOD | {"responseTime": 1e-7, "requestSize": 1e300},
+                  GOOD | {"extra": {"a": [1, {"b": [], "c": {}}], "d": -1.5e3}}):
+        for ascii_only in (False, True):
+            body = json.dumps(event, ensure_ascii=ascii_only).encode()
             assert reader().take(body, *ALWAYS) == 1
     php = json.dumps(GOOD).replace("/", "\\/").encode()
     assert reader().take(php, *ALWAYS) == 1
@@ -181,7 +226,7 @@ def test_a_large_body_of_small_parts_is_no_way_in():
 def test_only_events_of_allowed_applications_are_taken():
     """A token for given applications: the others' events have a problem, whichever way they are read."""
     take = intake()
-    mixed = [GOOD, GOOD | {"appId": "bank"}, GOOD | {"appId": "bank", "extra": {}}, GOOD | {"extra": {}}]
+    mixed = [GOOD, GOOD | {"appId": "bank"}, GOOD | {"appId": "bank", "extra": DEEP}, GOOD | {"extra": DEEP}]
     for read, body in ((take.take, encoded(*mixed)), (take.take_msgpack, msgpack.packb(mixed))):
         taken = read(body, frozenset({"shop"}))
         assert taken.bad == {1, 2}
@@ -243,7 +288,10 @@ def test_a_packed_body_cannot_grow_beyond_the_limit():
     assert refused.value.status == 413
 
 
-@pytest.mark.parametrize("body", [b"", b"not packed", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"rest"])
+PACKED = gzip.compress(b"x" * 1000, mtime=0)
+
+
+@pytest.mark.parametrize("body", [b"", b"not packed", PACKED[:-9], PACKED + b"rest"])
 def test_what_is_not_packed_is_refused(body):
     """Bytes that are no gzip, and gzip that ends too early, are a 400."""
     with pytest.raises(Refused) as refused:

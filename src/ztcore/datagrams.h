@@ -12,6 +12,8 @@
 
 #define ZT_AT_ONCE 64
 
+#define zt_bswap64(x) __builtin_bswap64(x)
+
 struct zt_turn {
     struct mmsghdr message[ZT_AT_ONCE];
     struct iovec place[ZT_AT_ONCE];

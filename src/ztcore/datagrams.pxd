@@ -4,8 +4,7 @@ from ztcore.reception cimport Reception
 
 cdef enum:
     AT_ONCE = 64                # datagrams of one system call
-    DATAGRAM_MOST = 65536
-    STRIDE = 65536 + 64         # of the buffers; not a power of two, or all heads would share a few lines of the cache
+    STRIDE = 65536 + 64         # of the buffers: DATAGRAM_MOST and PADDING; not a power of two, or all heads would share a few lines of the cache
 
 cdef class Receiver:
     cdef Reception *reception

@@ -24,7 +24,7 @@ from ztcore.layout import EVENT
 
 from ztcore.core cimport Core
 from ztcore.event cimport Event
-from ztcore.reception cimport (EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_at, reception_datagram,
+from ztcore.reception cimport (DATAGRAM_MOST, EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_at, reception_datagram,
                                reception_flush)
 from ztcore.signed cimport KEY_MOST
 

@@ -1,10 +1,8 @@
-# One event of the wire: where its fields lie in a datagram, and whether they may hold what they hold. The rules are those
-# of ztmon/wire.py, which reads the same for HTTP; tests/test_datagrams.py holds the two against each other.
+# One event of the wire: its fields, and whether they may hold what they hold. The rules are those of ztmon/wire.py, which
+# decides what no native reader takes; tests/test_datagrams.py holds the two against each other.
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp
-
-from ztcore.wire cimport WIRE_NAME, WIRE_TEXT
 
 cdef enum:                      # fields; the texts come first
     FIELD_APP = 0
@@ -29,6 +27,10 @@ cdef enum:
     FIELDS_OR_NULL = 0xe30
     FIELDS_LONG = 0x24
 
+cdef enum:                      # bytes of a text at most; ztmon.wire says the same
+    NAME_BYTES = 255            # of an application, a partner, a method, an address
+    TEXT_BYTES = 8192           # of a path, a user agent
+
 cdef extern from *:
     """
     #define TIMESTAMP_END 253402300800000.0         /* ms: the year 10000 */
@@ -37,10 +39,13 @@ cdef extern from *:
     const double TIMESTAMP_END
     const double COUNT_END
 
+cdef struct Span:
+    const unsigned char *at
+    uint64_t size
+
 cdef struct Telemetry:
-    const unsigned char *text[TEXTS]
-    uint64_t size[TEXTS]
-    double number[FIELDS]       # by field
+    Span text[TEXTS]            # by field, those that were seen
+    double number[FIELDS]       # likewise
     uint32_t seen               # a bit for each field with a value
     uint32_t bad                # a bit for each field with one that is not allowed
 
@@ -84,11 +89,11 @@ cdef inline void telemetry_null(Telemetry *t, int field) noexcept nogil:
 
 cdef inline void telemetry_text(Telemetry *t, int field, const unsigned char *s, uint64_t n) noexcept nogil:
     if field >= TEXTS or (n == 0 and FIELDS_NOT_EMPTY & (1 << field)) or n > <uint64_t>(
-            WIRE_TEXT if FIELDS_LONG & (1 << field) else WIRE_NAME):
+            TEXT_BYTES if FIELDS_LONG & (1 << field) else NAME_BYTES):
         telemetry_bad(t, field)
         return
-    t.text[field] = s
-    t.size[field] = n
+    t.text[field].at = s
+    t.text[field].size = n
     t.seen |= 1 << field
 
 cdef inline bint number_fits(int field, double x, bint whole) noexcept nogil:
@@ -112,6 +117,6 @@ cdef inline uint32_t telemetry_missing(const Telemetry *t) noexcept nogil:
     """A bit for each field that must be there and is not."""
     return FIELDS_REQUIRED & ~t.seen
 
-cdef inline double telemetry_amount(const Telemetry *t, int field) noexcept nogil:
-    """A number, 0 where it was left out."""
-    return t.number[field] if t.seen & (1 << field) else 0.0
+cdef inline double telemetry_amount(const Telemetry *t, int field, double otherwise) noexcept nogil:
+    """A number, or what stands for it where it was left out."""
+    return t.number[field] if t.seen & (1 << field) else otherwise

@@ -3,13 +3,20 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.fields cimport (FIELD_UNKNOWN, Telemetry, field_named, telemetry_bad, telemetry_null, telemetry_number,
-                               telemetry_text)
+from ztcore.atomic cimport zt_likely
+from ztcore.fields cimport (FIELD_UNKNOWN, Telemetry, field_named, telemetry_bad, telemetry_null, telemetry_number, telemetry_start,
+                            telemetry_text)
+from ztcore.habit cimport HABIT_START, Habit, habit_holds, habit_learn
+from ztcore.hash cimport load64
 from ztcore.utf8 cimport utf8_good
+
+cdef extern from "datagrams.h" nogil:
+    uint64_t zt_bswap64(uint64_t x) noexcept
 
 cdef struct Pack:
     const unsigned char *at
     const unsigned char *end
+    const unsigned char *room   # behind the last byte that may be looked at: `end` or more
 
 cdef inline bint pack_big(Pack *p, int n, uint64_t *out) noexcept nogil:
     """A big-endian number of n bytes."""
@@ -17,6 +24,10 @@ cdef inline bint pack_big(Pack *p, int n, uint64_t *out) noexcept nogil:
     cdef int i
     if p.end - p.at < n:
         return False
+    if zt_likely(p.room - p.at >= 8):
+        out[0] = zt_bswap64(load64(p.at)) >> (64 - 8 * n)
+        p.at += n
+        return True
     for i in range(n):
         x = x << 8 | p.at[i]
     p.at += n
@@ -38,6 +49,10 @@ cdef inline int pack_head(Pack *p, uint64_t *size) noexcept nogil:
         return 0
     c = p.at[0]
     size[0] = 0
+    if c & 0xe0 == 0xa0:        # what comes most, a short text
+        p.at += 1
+        size[0] = c & 31
+        return 115
     if c < 0x80 or c >= 0xe0 or 0xcc <= c <= 0xd3:
         return 105
     if c == 0xca or c == 0xcb:
@@ -49,9 +64,6 @@ cdef inline int pack_head(Pack *p, uint64_t *size) noexcept nogil:
     if c < 0xa0:
         size[0] = c & 15
         return 97
-    if c < 0xc0:
-        size[0] = c & 31
-        return 115
     if c == 0xc0:
         return 110
     if c == 0xc2 or c == 0xc3:
@@ -152,17 +164,36 @@ cdef inline bint pack_field(Pack *p, Telemetry *t, int field) noexcept nogil:
             return pack_skip(p, size if kind == 97 else 2 * size)
     return True
 
-cdef inline bint msgpack_read(const unsigned char *s, uint64_t n, Telemetry *t) noexcept nogil:
-    """Read a map that takes all of the n bytes. False where it is no msgpack."""
+cdef inline int pack_next(Pack *p, Habit *habit, int last) noexcept nogil:
+    """Behind the value of `last`: the field whose value comes next, -1 where there is no name."""
+    cdef const unsigned char *start = p.at
+    cdef uint64_t size
+    cdef int field
+    if zt_likely(habit_holds(habit, last, p.at, p.end, p.room)):
+        p.at += habit.size[last]
+        return habit.field[last]
+    if pack_head(p, &size) != 115 or not pack_bytes(p, size) or not utf8_good(p.at - size, size):
+        return -1
+    field = field_named(p.at - size, size)
+    habit_learn(habit, last, start, p.at - start, field)
+    return field
+
+cdef inline bint msgpack_event(const unsigned char *s, uint64_t n, const unsigned char *room, Habit *habit,
+                               Telemetry *t) noexcept nogil:
+    """Read a map that takes all of the n bytes; `room` is behind the last one that may be looked at. False where it is no
+    msgpack."""
     cdef Pack p
-    cdef uint64_t pairs, size, i
+    cdef uint64_t pairs
+    cdef int field = HABIT_START
+    telemetry_start(t)
     p.at = s
     p.end = s + n
+    p.room = room
     if pack_head(&p, &pairs) != 109 or pairs > n:
         return False
-    for i in range(pairs):
-        if pack_head(&p, &size) != 115 or not pack_bytes(&p, size) or not utf8_good(p.at - size, size):
-            return False
-        if not pack_field(&p, t, field_named(p.at - size, size)):
+    while pairs:
+        pairs -= 1
+        field = pack_next(&p, habit, field)
+        if field < 0 or not pack_field(&p, t, field):
             return False
     return p.at == p.end

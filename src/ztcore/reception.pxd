@@ -6,23 +6,22 @@ from libc.string cimport memcpy
 
 from ztcore.batch cimport batch
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_OTHER, Event
-from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENCY, FIELD_METHOD, FIELD_PARTNER,
-                            FIELD_REQUEST, FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Telemetry,
-                            telemetry_amount, telemetry_missing, telemetry_start)
-from ztcore.json cimport Span
-from ztcore.jsonread cimport json_read
+from ztcore.fields cimport NAME_BYTES, Span, TEXT_BYTES, Telemetry, telemetry_missing
+from ztcore.habit cimport Habit
+from ztcore.json cimport Json, OBJECT_OPEN, json_blank
+from ztcore.jsonread cimport json_event
 from ztcore.keys cimport partner_key, source_key
+from ztcore.knownpaths cimport known_parse
 from ztcore.learner cimport learner_meet
-from ztcore.msgpackread cimport msgpack_read
+from ztcore.msgpackread cimport msgpack_event
 from ztcore.namerecord cimport record_put
 from ztcore.packed cimport OURS, PACKED_KIND, PACKED_VERSION, PackedHead, PackedRecord
-from ztcore.paths cimport PATH_SUSPICIOUS, Path, path_parse
+from ztcore.paths cimport PATH_SUSPICIOUS, Path
 from ztcore.signed cimport MAC_SIZE, SIGNATURE_GOOD, SIGNED_HEAD, SIGNED_KIND, Signatures, signature_check
 from ztcore.syslog cimport PRIORITY_OPEN, syslog_json
 from ztcore.table cimport Table
 from ztcore.utf8 cimport utf8_good
-from ztcore.wire cimport (Intake, WIRE_COUNT, WIRE_NAME, WIRE_REQUEST_BYTES, WIRE_REQUIRED, WIRE_RESPONSE_BYTES, WIRE_SOURCE,
-                          WIRE_TEXT, Wire, WireApp, wire_app, wire_event, wire_time)
+from ztcore.wire cimport Intake, WireApp, wire_app, wire_event, wire_time_us
 
 cdef extern from "paths.h" nogil:
     int zt_ctz64(uint64_t x) noexcept
@@ -42,9 +41,12 @@ cdef enum:                      # what became of a datagram
 cdef enum:
     EVENTS_ROOM = 4096
     EVENTS_MOST = 2048          # of one datagram
+    ENOUGH = 512                # events that wait: more would not stay in the nearest cache
     NAMES_ROOM = 2097152
     NAMES_MOST = 1050000        # of one datagram
     PACKED_TEXTS = 4096         # of one datagram
+    DATAGRAM_MOST = 65536
+    PADDING = 64                # bytes behind a datagram that may be looked at, whatever is in them
 
 cdef struct PackedText:         # a text of a packed batch, and what was found out about it
     Span text
@@ -70,37 +72,13 @@ cdef struct Reception:
     uint64_t waiting            # events that are not observed yet
     Event *events
     Intake wire
+    Habit json_habit
+    Habit msgpack_habit
+    unsigned char scratch[DATAGRAM_MOST]
     PackedText text[PACKED_TEXTS]
     Signatures signatures
 
-cdef inline Span span_of(const Telemetry *t, int field) noexcept nogil:
-    cdef Span span
-    span.at = t.text[field]
-    span.size = t.size[field] if t.seen & (1 << field) else 0
-    return span
-
-cdef inline bint reception_event(Reception *in_, const Telemetry *t) noexcept nogil:
-    """An event whose fields are all there and may hold what they hold."""
-    cdef Wire w
-    w.have = WIRE_REQUIRED | WIRE_REQUEST_BYTES | WIRE_RESPONSE_BYTES | WIRE_SOURCE | WIRE_COUNT
-    w.app = span_of(t, FIELD_APP)
-    w.partner = span_of(t, FIELD_PARTNER)
-    w.endpoint = span_of(t, FIELD_ENDPOINT)
-    w.method = span_of(t, FIELD_METHOD)
-    w.source = span_of(t, FIELD_SOURCE)
-    w.timestamp = t.number[FIELD_TIMESTAMP]
-    w.latency_ms = t.number[FIELD_LATENCY]
-    w.request_bytes = telemetry_amount(t, FIELD_REQUEST)
-    w.response_bytes = telemetry_amount(t, FIELD_RESPONSE)
-    w.status = <int64_t>t.number[FIELD_STATUS]
-    w.count = <int64_t>t.number[FIELD_COUNT] if t.seen & (1 << FIELD_COUNT) else 1
-    if not wire_event(&in_.wire, &w, in_.events + in_.waiting):
-        return False
-    in_.waiting += 1
-    in_.received += 1
-    return True
-
-cdef inline int reception_fields(Reception *in_, const Telemetry *t, bint whole) noexcept nogil:
+cdef inline int reception_event(Reception *in_, const Telemetry *t, bint whole) noexcept nogil:
     """whole: it was readable to its end."""
     cdef uint32_t missing = telemetry_missing(t)
     if not whole:
@@ -111,7 +89,24 @@ cdef inline int reception_fields(Reception *in_, const Telemetry *t, bint whole)
     if missing:
         in_.missing[zt_ctz64(missing)] += 1
         return REFUSED_MISSING
-    return TAKEN if reception_event(in_, t) else REFUSED_FIELD
+    if not wire_event(&in_.wire, t, in_.events + in_.waiting):
+        return REFUSED_FIELD
+    in_.waiting += 1
+    in_.received += 1
+    return TAKEN
+
+cdef inline int reception_json(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
+    """An object, and nothing but blanks behind it."""
+    cdef Telemetry t
+    cdef Json j
+    cdef bint whole
+    j.at = s
+    j.end = s + n
+    j.room = j.end + PADDING
+    j.scratch = in_.scratch
+    whole = json_event(&j, &in_.json_habit, &t)
+    json_blank(&j)
+    return reception_event(in_, &t, whole and j.at == j.end)
 
 cdef inline bint packed_texts(Reception *in_, const unsigned char *s, const unsigned char *end, int texts) noexcept nogil:
     cdef PackedText *text
@@ -141,7 +136,7 @@ cdef inline void packed_event(Reception *in_, const PackedRecord *r, int64_t bas
     cdef PackedText *endpoint = &in_.text[r.endpoint - 1]
     cdef PackedText *source
     cdef WireApp other
-    e.timestamp = wire_time(wire, <double>(base + r.after) * 0.001)
+    e.timestamp = wire_time_us(wire, base + r.after)
     if partner.app != r.app:
         partner.app = r.app
         partner.partner = partner_key(&wire_app(wire, &app.text, &other).key, partner.text.at, partner.text.size)
@@ -157,7 +152,7 @@ cdef inline void packed_event(Reception *in_, const PackedRecord *r, int64_t bas
         e.source = source.source
     e.method = r.method
     if endpoint.method != r.method:
-        path_parse(&wire.key, endpoint.text.at, endpoint.text.size, r.method, True, &endpoint.path)
+        known_parse(wire.path, &wire.key, endpoint.text.at, endpoint.text.size, r.method, &endpoint.path)
         endpoint.method = r.method
     e.endpoint = endpoint.path.endpoint
     e.object_id = endpoint.path.object_id
@@ -176,8 +171,8 @@ cdef inline bint text_fits(const Reception *in_, int number, int texts, uint64_t
 
 cdef inline bint packed_fits(const Reception *in_, const PackedRecord *r, int texts) noexcept nogil:
     """Do the numbers of a record name texts of this batch, and are its values allowed?"""
-    return (text_fits(in_, r.app, texts, WIRE_NAME) and text_fits(in_, r.partner, texts, WIRE_NAME)
-            and text_fits(in_, r.endpoint, texts, WIRE_TEXT) and (r.source == 0 or text_fits(in_, r.source, texts, WIRE_NAME))
+    return (text_fits(in_, r.app, texts, NAME_BYTES) and text_fits(in_, r.partner, texts, NAME_BYTES)
+            and text_fits(in_, r.endpoint, texts, TEXT_BYTES) and (r.source == 0 or text_fits(in_, r.source, texts, NAME_BYTES))
             and r.method <= METHOD_OTHER and 100 <= r.status <= 599 and r.count >= 1
             and r.latency_ms >= 0.0 and r.request_bytes >= 0.0 and r.response_bytes >= 0.0)
 
@@ -208,9 +203,10 @@ cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_
 cdef inline bint is_blank(int c) noexcept nogil:
     return c == 32 or 9 <= c <= 10 or c == 13
 
-cdef inline int reception_payload(Reception *in_, unsigned char *s, uint64_t n) noexcept nogil:
+cdef inline int reception_payload(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
     """A datagram whose signature has been looked at."""
     cdef Telemetry t
+    cdef bint whole
     cdef const unsigned char *json
     if n > 2 and s[0] == 0xef and s[1] == 0xbb and s[2] == 0xbf:
         s += 3
@@ -220,11 +216,11 @@ cdef inline int reception_payload(Reception *in_, unsigned char *s, uint64_t n) 
         n -= 1
     if n == 0:
         return REFUSED_EMPTY
-    telemetry_start(&t)
-    if s[0] == 123:
-        return reception_fields(in_, &t, json_read(s, n, &t))
+    if s[0] == OBJECT_OPEN:
+        return reception_json(in_, s, n)
     if s[0] & 0xf0 == 0x80 or s[0] == 0xde or s[0] == 0xdf:
-        return reception_fields(in_, &t, msgpack_read(s, n, &t))
+        whole = msgpack_event(s, n, s + n + PADDING, &in_.msgpack_habit, &t)
+        return reception_event(in_, &t, whole)
     if s[0] == OURS and n > 1 and s[1] == PACKED_KIND:
         return reception_packed(in_, s, n)
     if s[0] == PRIORITY_OPEN:
@@ -233,7 +229,7 @@ cdef inline int reception_payload(Reception *in_, unsigned char *s, uint64_t n) 
         json = syslog_json(s, n)
         if json == NULL:
             return REFUSED_SYSLOG
-        return reception_fields(in_, &t, json_read(<unsigned char *>json, n - (json - s), &t))
+        return reception_json(in_, json, n - (json - s))
     return REFUSED_KIND
 
 cdef inline void reception_flush(Reception *in_) noexcept nogil:
@@ -249,12 +245,12 @@ cdef inline void reception_at(Reception *in_, int64_t now) noexcept nogil:
     in_.wire.earliest = now - in_.back
     in_.wire.latest = now + in_.ahead
 
-cdef inline int reception_datagram(Reception *in_, unsigned char *s, uint64_t n) noexcept nogil:
-    """Take in n bytes that may be changed. reception_at() said when."""
+cdef inline int reception_datagram(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
+    """Take in n bytes, behind which PADDING more may be looked at. reception_at() said when."""
     cdef int outcome = SIGNATURE_GOOD
     in_.datagrams += 1
     in_.bytes += n
-    if in_.waiting + EVENTS_MOST > EVENTS_ROOM or in_.wire.names_size + NAMES_MOST > NAMES_ROOM:
+    if in_.waiting >= ENOUGH or in_.wire.names_size + NAMES_MOST > NAMES_ROOM:
         reception_flush(in_)
     if in_.signatures.wanted or (n > 1 and s[0] == OURS and s[1] == SIGNED_KIND):
         outcome = signature_check(&in_.signatures, s, n, in_.now // 1000000)

@@ -22,13 +22,16 @@ from ztcore.layout import EVENT
 from ztcore.batch cimport batch
 from ztcore.core cimport Core, decide
 from ztcore.event cimport Event
-from ztcore.json cimport Json, json_blank, json_is, json_skip
-from ztcore.jsonwire cimport json_wire
+from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENCY, FIELD_METHOD, FIELD_PARTNER, FIELD_REQUEST,
+                            FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Telemetry, telemetry_number,
+                            telemetry_start, telemetry_text)
+from ztcore.habit cimport Habit
+from ztcore.json cimport Json, json_blank, json_is, json_past
+from ztcore.jsonread cimport json_event
 from ztcore.keys cimport app_hash
 from ztcore.row cimport Row
 from ztcore.verdict cimport Verdict
-from ztcore.wire cimport (Intake, WIRE_COUNT, WIRE_REQUEST_BYTES, WIRE_REQUIRED, WIRE_RESPONSE_BYTES, WIRE_SOURCE, Wire,
-                          wire_event)
+from ztcore.wire cimport Intake, wire_event
 
 ODD, BROKEN, MANY = -1, -2, -3
 
@@ -53,6 +56,8 @@ cdef struct Batch:
     Part *odd
     uint64_t n_odd
     uint64_t odd_room
+    unsigned char *scratch      # for a part's texts: each is used up before the next is read
+    Habit *habit
 
 
 cdef inline int part_odd(Batch *b, const unsigned char *body, const unsigned char *start, const unsigned char *end) noexcept nogil:
@@ -70,8 +75,9 @@ cdef inline int part_odd(Batch *b, const unsigned char *body, const unsigned cha
 
 cdef inline bint part_read(Batch *b, Json *j, Intake *intake) noexcept nogil:
     """One object to one event."""
-    cdef Wire w
-    if json_wire(j, &w) and wire_event(intake, &w, b.events + b.n):
+    cdef Telemetry t
+    j.scratch = b.scratch
+    if json_event(j, b.habit, &t) and wire_event(intake, &t, b.events + b.n):
         b.n += 1
         return True
     return False
@@ -91,7 +97,7 @@ cdef int read_array(Batch *b, Json *j, Intake *intake, const unsigned char *body
         start = j.at
         if not part_read(b, j, intake):
             j.at = start
-            if not json_skip(j) or j.at == start:
+            if not json_past(j) or j.at == start:
                 return _BROKEN
             if part_odd(b, body, start, j.at):
                 return _MANY
@@ -123,7 +129,7 @@ cdef int read_lines(Batch *b, Json *j, Intake *intake, const unsigned char *body
         j.at = start
         if alone:                       # it may be the only one, over many lines
             alone = False
-            if json_skip(j) and j.at > start:
+            if json_past(j) and j.at > start:
                 stop = j.at
                 json_blank(j)
                 if j.at == j.end:
@@ -162,6 +168,7 @@ cdef class TelemetryReader:
     cdef Event *events
     cdef Part *parts
     cdef unsigned char *scratch
+    cdef Habit habit
     cdef uint64_t room, most
     cdef uint64_t n             # places of the body at hand
     cdef public int64_t back, ahead
@@ -274,11 +281,13 @@ cdef class TelemetryReader:
             intake.names_size = 0
             j.at = s
             j.end = s + size
-            j.scratch = self.scratch
+            j.room = j.end
             b.events = self.events
             b.n = b.n_odd = 0
             b.most = b.odd_room = self.room if self.room < self.most else self.most
             b.odd = self.parts
+            b.scratch = self.scratch
+            b.habit = &self.habit
             if size > SHORT:
                 with nogil:
                     what = read_body(&b, &j, intake, s)
@@ -301,22 +310,22 @@ cdef class TelemetryReader:
     def put(self, uint64_t place, bytes app, bytes partner, double timestamp_ms, bytes endpoint, bytes method, int status,
             double latency_ms, double request_bytes=0.0, double response_bytes=0.0, bytes source=b"", int64_t count=1):
         """One event of the body at hand that was read elsewhere. False where the application is not allowed."""
-        cdef Wire w
+        cdef Telemetry t
         if place >= self.n:
             raise IndexError(f"place is {place}; the body has {self.n}")
-        w.have = WIRE_REQUIRED | WIRE_REQUEST_BYTES | WIRE_RESPONSE_BYTES | WIRE_SOURCE | WIRE_COUNT
-        w.app.at, w.app.size = app, len(app)
-        w.partner.at, w.partner.size = partner, len(partner)
-        w.endpoint.at, w.endpoint.size = endpoint, len(endpoint)
-        w.method.at, w.method.size = method, len(method)
-        w.source.at, w.source.size = source, len(source)
-        w.timestamp = timestamp_ms
-        w.latency_ms = latency_ms
-        w.request_bytes = request_bytes
-        w.response_bytes = response_bytes
-        w.status = status
-        w.count = count
-        return wire_event(self.intake, &w, self.events + place)
+        telemetry_start(&t)
+        telemetry_text(&t, FIELD_APP, app, len(app))
+        telemetry_text(&t, FIELD_PARTNER, partner, len(partner))
+        telemetry_text(&t, FIELD_ENDPOINT, endpoint, len(endpoint))
+        telemetry_text(&t, FIELD_METHOD, method, len(method))
+        telemetry_text(&t, FIELD_SOURCE, source, len(source))
+        telemetry_number(&t, FIELD_TIMESTAMP, timestamp_ms, False)
+        telemetry_number(&t, FIELD_STATUS, status, True)
+        telemetry_number(&t, FIELD_LATENCY, latency_ms, False)
+        telemetry_number(&t, FIELD_REQUEST, request_bytes, False)
+        telemetry_number(&t, FIELD_RESPONSE, response_bytes, False)
+        telemetry_number(&t, FIELD_COUNT, <double>count, True)
+        return wire_event(self.intake, &t, self.events + place)
 
     def observe(self):
         """Observe what was read of the body at hand; how many events. noted: as after take()."""

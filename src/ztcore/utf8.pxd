@@ -3,7 +3,21 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from ztcore.hash cimport load64
-from ztcore.json cimport utf8_size
+
+cdef inline uint64_t utf8_size(const unsigned char *s, const unsigned char *end) noexcept nogil:
+    """How many bytes the sequence at s has, which is not ASCII; 0 where it is none."""
+    cdef unsigned char c = s[0]
+    cdef uint64_t n
+    if c < 0xc2 or c > 0xf4:
+        return 0
+    n = 2 if c < 0xe0 else 3 if c < 0xf0 else 4
+    if <uint64_t>(end - s) < n or s[1] & 0xc0 != 0x80:
+        return 0
+    if n > 2 and s[2] & 0xc0 != 0x80 or n > 3 and s[3] & 0xc0 != 0x80:
+        return 0
+    if c == 0xe0 and s[1] < 0xa0 or c == 0xed and s[1] > 0x9f or c == 0xf0 and s[1] < 0x90 or c == 0xf4 and s[1] > 0x8f:
+        return 0
+    return n
 
 cdef inline bint utf8_good(const unsigned char *s, size_t size) noexcept nogil:
     cdef const unsigned char *end = s + size

@@ -1,61 +1,23 @@
-# One event as it came over the wire, whatever it was packed in: where its fields lie, and the Event they make. What every
-# reader of telemetry shares: JSON here in jsonwire.pxd, datagrams elsewhere.
+# One event as it came over the wire, whatever it was packed in, to the Event that the engine observes: keys instead of names,
+# its time held to a window. What every reader of telemetry shares.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
+from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENCY, FIELD_METHOD, FIELD_PARTNER, FIELD_REQUEST,
+                            FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Span, Telemetry, telemetry_amount,
+                            telemetry_missing)
 from ztcore.hash cimport SipKey
-from ztcore.json cimport Span
 from ztcore.keys cimport app_hash, app_key, partner_key, source_key
+from ztcore.knownpaths cimport KNOWN_PATHS, KnownPath, known_parse
 from ztcore.learner cimport Learner, learner_meet
 from ztcore.namerecord cimport record_put, record_size
-from ztcore.paths cimport PATH_SUSPICIOUS, Path, method_index, path_parse
-
-cdef enum:                      # fields, a bit each
-    WIRE_APP = 1
-    WIRE_PARTNER = 2
-    WIRE_TIMESTAMP = 4
-    WIRE_ENDPOINT = 8
-    WIRE_METHOD = 16
-    WIRE_STATUS = 32
-    WIRE_LATENCY = 64
-    WIRE_REQUIRED = 127
-    WIRE_REQUEST_BYTES = 128
-    WIRE_RESPONSE_BYTES = 256
-    WIRE_SOURCE = 512
-    WIRE_USER_AGENT = 1024
-    WIRE_COUNT = 2048
-
-cdef enum:                      # bytes of a text at most; ztmon.wire says the same
-    WIRE_NAME = 255             # of an application, a partner, a method, an address
-    WIRE_TEXT = 8192            # of a path, a user agent
+from ztcore.paths cimport PATH_SUSPICIOUS, Path, method_index
 
 cdef enum:
     WIRE_APPS = 16              # whose keys are remembered
     WIRE_APP_SHORT = 48
-
-cdef extern from *:
-    """
-    #define WIRE_LAST_MS 253402300800000.0      /* the end of the year 9999 */
-    #define WIRE_COUNT_MOST 4294967295LL
-    """
-    const double WIRE_LAST_MS
-    const int64_t WIRE_COUNT_MOST
-
-cdef struct Wire:
-    uint32_t have               # which fields there were
-    Span app
-    Span partner
-    Span endpoint
-    Span method
-    Span source
-    double timestamp            # ms since the epoch
-    double latency_ms
-    double request_bytes
-    double response_bytes
-    int64_t status
-    int64_t count
 
 cdef struct WireApp:
     unsigned char name[WIRE_APP_SHORT]
@@ -75,6 +37,7 @@ cdef struct Intake:             # what makes events of them; of one thread
     uint64_t names_size
     uint64_t names_room
     WireApp app[WIRE_APPS]
+    KnownPath path[KNOWN_PATHS]
 
 cdef inline WireApp *wire_app(Intake *intake, const Span *name, WireApp *other) noexcept nogil:
     """An application's keys; other: what is filled in where its name is too long to be remembered."""
@@ -109,37 +72,46 @@ cdef inline int64_t wire_time(Intake *intake, double ms) noexcept nogil:
         return intake.latest
     return <int64_t>ms * 1000000 + <int64_t>((ms - <double><int64_t>ms) * 1e6)
 
-cdef inline bint wire_event(Intake *intake, const Wire *w, Event *e) noexcept nogil:
-    """Fill in an event. False where a field is missing or is not what it may be; ztmon.wire then says which. The
-    caller sees to it that there is room for its names."""
-    cdef const unsigned char *s = w.endpoint.at
+cdef inline int64_t wire_time_us(Intake *intake, int64_t us) noexcept nogil:
+    if us < intake.earliest // 1000:
+        intake.clamped += 1
+        return intake.earliest
+    if us > intake.latest // 1000:
+        intake.clamped += 1
+        return intake.latest
+    return us * 1000
+
+cdef inline bint wire_event(Intake *intake, const Telemetry *t, Event *e) noexcept nogil:
+    """Fill in an event. False where a field is missing or not allowed, or the event is about an application that may not be
+    told of; ztmon.wire then says which. The caller sees to it that there is room for its names."""
+    cdef const Span *name = &t.text[FIELD_APP]
+    cdef const Span *partner = &t.text[FIELD_PARTNER]
+    cdef const Span *endpoint = &t.text[FIELD_ENDPOINT]
+    cdef const Span *source = &t.text[FIELD_SOURCE]
     cdef WireApp other
     cdef WireApp *app
     cdef Path path
-    if w.have & WIRE_REQUIRED != WIRE_REQUIRED:
+    if t.bad or telemetry_missing(t):
         return False
-    if not (0 < w.app.size <= WIRE_NAME and 0 < w.partner.size <= WIRE_NAME and 0 < w.endpoint.size <= WIRE_TEXT
-            and 0 < w.method.size <= WIRE_NAME and 100 <= w.status <= 599 and 0.0 <= w.timestamp < WIRE_LAST_MS):
+    app = wire_app(intake, name, &other)
+    if not wire_allowed(intake, app.hash) or record_size(name.size, partner.size) > intake.names_room - intake.names_size:
         return False
-    if w.have & WIRE_COUNT and not 0 < w.count <= WIRE_COUNT_MOST or w.have & WIRE_SOURCE and w.source.size > WIRE_NAME:
-        return False
-    app = wire_app(intake, &w.app, &other)
-    if not wire_allowed(intake, app.hash) or record_size(w.app.size, w.partner.size) > intake.names_room - intake.names_size:
-        return False
-    e.timestamp = wire_time(intake, w.timestamp)
-    e.partner = partner_key(&app.key, w.partner.at, w.partner.size)
+    e.timestamp = wire_time(intake, t.number[FIELD_TIMESTAMP])
+    e.partner = partner_key(&app.key, partner.at, partner.size)
     e.name = <uint32_t>intake.names_size + 1
-    intake.names_size += record_put(intake.names + intake.names_size, w.app.at, w.app.size, w.partner.at, w.partner.size)
-    e.source = source_key(&intake.key, w.source.at, w.source.size) if w.have & WIRE_SOURCE and w.source.size else 0
-    e.method = <uint8_t>method_index(w.method.at, w.method.size)
-    path_parse(&intake.key, s, w.endpoint.size, e.method, True, &path)
+    intake.names_size += record_put(intake.names + intake.names_size, name.at, name.size, partner.at, partner.size)
+    e.source = 0
+    if t.seen & (1 << FIELD_SOURCE) and source.size:
+        e.source = source_key(&intake.key, source.at, source.size)
+    e.method = <uint8_t>method_index(t.text[FIELD_METHOD].at, t.text[FIELD_METHOD].size)
+    known_parse(intake.path, &intake.key, endpoint.at, endpoint.size, e.method, &path)
     e.endpoint = path.endpoint
     e.object_id = path.object_id
     e.flags = EVENT_SUSPICIOUS if path.flags & PATH_SUSPICIOUS else 0
-    e.status = <uint16_t>w.status
-    e.latency_ms = <float>w.latency_ms
-    e.request_bytes = <float>w.request_bytes if w.have & WIRE_REQUEST_BYTES else 0.0
-    e.response_bytes = <float>w.response_bytes if w.have & WIRE_RESPONSE_BYTES else 0.0
-    e.count = <uint32_t>w.count if w.have & WIRE_COUNT else 1
-    learner_meet(&intake.learner, &intake.key, &path, s, w.endpoint.size, e)
+    e.status = <uint16_t>t.number[FIELD_STATUS]
+    e.latency_ms = <float>t.number[FIELD_LATENCY]
+    e.request_bytes = <float>telemetry_amount(t, FIELD_REQUEST, 0.0)
+    e.response_bytes = <float>telemetry_amount(t, FIELD_RESPONSE, 0.0)
+    e.count = <uint32_t>telemetry_amount(t, FIELD_COUNT, 1.0)
+    learner_meet(&intake.learner, &intake.key, &path, endpoint.at, endpoint.size, e)
     return True

@@ -18,7 +18,7 @@ FIRST_MS, LAST_MS = 0, 253_402_300_800_000
 """Time stamps lie between these: 1970 and the end of the year 9999."""
 
 NAME_BYTES, TEXT_BYTES = 255, 8192
-"""Bytes of a text at most: of names, methods and addresses; of paths and user agents. ztcore/wire.pxd says the same."""
+"""Bytes of a text at most: of names, methods and addresses; of paths and user agents. ztcore/fields.pxd says the same."""
 
 Text = Annotated[str, Meta(min_length=1)]
 Amount = Annotated[float, Meta(ge=0)]
