@@ -1,5 +1,5 @@
 # make run       build, install and start the gateway with a few simulated partners
-# make test      build, install and pass the tests
+# make test      build, install and pass the tests, two files at a time; make test WORKERS=0: one after the other
 # make build     compile what changed of the native core
 # make bench     measure (takes minutes)
 # make sharing   measure what sharing costs a request, a host and Redis: fifty hosts and a real Cluster (minutes)
@@ -24,8 +24,11 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 run: build
 	$(VENV)/bin/ztmon serve --demo
 
+# Many tests wait for processes. Files are dealt out whole, for what they share, and in their order: the last ones are short.
+WORKERS ?= 2
+
 test: build $(VENV)/stamp-test
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 build: $(VENV)/stamp-install
 	ZTMON_STRICT=1 $(PY) setup.py -q build_ext --inplace
