@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
@@ -34,7 +35,8 @@ DROPS = 8
 
 
 class UdpListener:
-    """Receives from start() to stop().
+    """Receives from start() to stop(). After a fork the parent's goes on; the child has none of it, and may make one of
+    its own.
 
     host, port: the address to listen on, port 0 any free one. keys: secrets (1 to 64 bytes) by number (0 to 255); with
     any, only what is signed by one of them is taken. back_seconds, ahead_seconds: time stamps beyond this far from now are
@@ -53,10 +55,12 @@ class UdpListener:
         """Where it listens."""
         self._thread: threading.Thread | None = None
         self._drops = self._waiting = self._buffer = 0
+        _open.add(self)
 
     def start(self) -> Self:
-        """Begin to receive."""
-        assert self._socket is not None
+        """Begin to receive. Raises RuntimeError for one that was stopped, or made before a fork."""
+        if self._socket is None:
+            raise RuntimeError("this listener was stopped, or belongs to the process that this one was forked from; make another one")
         self._thread = threading.Thread(target=self._run, args=(self._socket.fileno(),), name="ztmon-udp", daemon=True)
         self._thread.start()
         return self
@@ -75,6 +79,13 @@ class UdpListener:
             self._thread = None
         if self._socket is not None:
             self._look()
+            self._socket.close()
+            self._socket = None
+
+    def _forked(self) -> None:
+        """In a child there is no thread, and what is left of the parent's is let go without telling the parent's thread."""
+        self._thread = None
+        if self._socket is not None:
             self._socket.close()
             self._socket = None
 
@@ -123,3 +134,15 @@ def listen(host: str, port: int, signed: bool = False) -> socket.socket:
         made.close()
         raise ConfigError(f"UDP port {port} on {host} cannot be had: {os.strerror(error.errno or 0)}") from None
     return made
+
+
+_open: weakref.WeakSet[UdpListener] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for listener in _open:
+        listener._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

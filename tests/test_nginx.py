@@ -1,55 +1,22 @@
 """A real nginx in front of a real application: the configuration of docs/proxies.md at every level, its access log by syslog
 being all that the engine learns from."""
 
-import http.client
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from .conftest import missing
 from .gateways import Gateway, ztmon
-from .pages import blocks
+from .proxied import LEVELS, TRUSTED, application, call, configuration, gateway_by_udp, pin, profile, serving
 from .servers import free_port, until
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-TRUSTED = {"ZTMON_GATEWAY_TRUSTED_PROXIES": '["127.0.0.1/32"]', "SHADOW_MODE": "false"}
-KEYS = {"acme": "the key of acme", "globex": "the key of globex"}
-
-APPLICATION = """
-import http.server, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        status = int(self.path.rpartition("status=")[2] or 200) if "status=" in self.path else 200
-        body = b"hello from the application"
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    do_POST = do_GET
-    def log_message(self, *_): pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-
-
-@contextmanager
-def application():
-    process = subprocess.Popen([sys.executable, "-c", APPLICATION], stdout=subprocess.PIPE, text=True)
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @contextmanager
@@ -58,74 +25,37 @@ def nginx(folder, patient=True, **ports):
     patient: it waits for the gateway on a machine that is busy too."""
     if NGINX is None:
         missing("no nginx: install Debian's nginx-light")
-    (text,) = [block.text for block in blocks("docs/proxies.md") if block.title == "nginx.conf"]
-    port = free_port()
-    for name, there in (("gateway", 9000), ("udp", 9001), ("application", 8000)):
-        text = text.replace(f"127.0.0.1:{there}", f"127.0.0.1:{ports[name]}")
+    text, port = configuration("nginx.conf", **ports)
     if patient:
         text = text.replace("100ms", "20s").replace("250ms", "20s")
-    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     modules = "".join(f"load_module {path};" for path in Path("/usr/lib/nginx/modules").glob("*auth_request*.so"))
     (folder / "nginx.conf").write_text(f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log warn; "
                                        f"{modules} events {{}} http {{ {paths} {text} }}")
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
-    try:
-        until(lambda: process.poll() is not None or answers(port), "an nginx that answers")
-        assert process.poll() is None, (folder / "error.log").read_text()
+    with serving(port, [NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")], folder):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def answers(port):
-    try:
-        call(port)
-    except OSError:
-        return False
-    return True
-
-
-def call(port, partner=None, path="/api/orders/17?token=secret", method="GET", **headers):
-    """(status, headers, body) through nginx."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    if partner:
-        headers["X-Api-Key"] = KEYS[partner]
-    connection.request(method, path, headers=headers)
-    answer = connection.getresponse()
-    found = answer.status, answer.headers, answer.read()
-    connection.close()
-    return found
-
-
-@pytest.fixture
-def site(tmp_path):
-    """(gateway, port of nginx): the whole site."""
+@pytest.fixture(scope="module")
+def whole_site(tmp_path_factory):
     with application() as behind, gateway_by_udp() as (gateway, udp), nginx(
-            tmp_path, gateway=gateway.port, udp=udp, application=behind) as port:
+            tmp_path_factory.mktemp("nginx"), gateway=gateway.port, udp=udp, application=behind) as port:
         yield gateway, port
 
 
-@contextmanager
-def gateway_by_udp(env=TRUSTED):
-    udp = free_port()
-    gateway = Gateway("--udp", str(udp), env=env)
-    try:
-        yield gateway, udp
-    finally:
-        gateway.stop()
+@pytest.fixture
+def site(whole_site):
+    """(gateway, port of nginx): the whole site, in which nobody has called yet."""
+    for partner in whole_site[0].get("/partners")[1]["partners"]:
+        assert whole_site[0].do("DELETE", f"/partners/{quote(partner['partner'])}?app=shop&reason=a+test")[0] == 200
+    return whole_site
 
 
-def profile(gateway, partner):
-    status, _, body = gateway.ask("GET", f"/partners/{partner}?app=shop")
-    return json.loads(body) if status == 200 else None
-
-
-def pin(gateway, partner, level):
-    asked = json.dumps({"level": level, "reason": "a test", "ttl": 600}).encode()
-    status, _, body = gateway.ask("POST", f"/partners/{partner}/pin?app=shop", asked)
-    assert status == 200, body
+@pytest.fixture(scope="module")
+def asked():
+    """A gateway that is asked by tests themselves."""
+    with gateway_by_udp() as (gateway, _):
+        yield gateway
 
 
 def test_the_access_log_teaches_the_engine(site):
@@ -141,9 +71,6 @@ def test_the_access_log_teaches_the_engine(site):
     stats = json.loads(gateway.ask("GET", "/stats")[2])
     assert stats["udp_refused"] == 0
     assert "secret" not in json.dumps(profile(gateway, "acme"))
-
-
-LEVELS = [("monitor", 200), ("alert", 200), ("throttle", 429), ("quarantine", 401), ("block", 403)]
 
 
 @pytest.mark.parametrize(("level", "expected"), LEVELS)
@@ -167,6 +94,7 @@ def test_every_level(site, level, expected):
     until(lambda: profile(gateway, "acme")["events"] == passed)
     assert gateway.ask("POST", "/partners/acme/restore?app=shop", b'{"reason": "a test"}')[0] == 200
     assert call(port, "acme")[0] == 200
+    until(lambda: profile(gateway, "acme")["events"] == passed + 1)
 
 
 def test_shadow_mode_lets_everybody_pass(tmp_path):
@@ -212,33 +140,31 @@ def auth(gateway, path, method="GET", **headers):
     return status, {name.lower(): value for name, value in dict(found).items()}, body
 
 
-def test_any_method_and_both_forms():
+def test_any_method_and_both_forms(asked):
     """/auth answers every method; /auth/APP/... takes the application from its path and never from the caller's query."""
-    with gateway_by_udp() as (gateway, _):
-        pin(gateway, "acme", "block")
-        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND"):
-            assert auth(gateway, "/auth?app=shop", method, **{"X-Partner-ID": "acme"})[0] == 403, method
-        status, headers, _ = auth(gateway, "/auth/shop/api/x?app=other&throttle=9", **{"X-Partner-ID": "acme"})
-        assert (status, headers["x-ztmon-level"], headers["x-ztmon-refused"]) == (403, "block", "1")
-        assert auth(gateway, "/auth?app=other", **{"X-Partner-ID": "acme"})[0] == 200
-        assert auth(gateway, "/auth?throttle=200")[0] == 503
-        assert auth(gateway, "/authentic")[0] == 404
+    pin(asked, "acme", "block")
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND"):
+        assert auth(asked, "/auth?app=shop", method, **{"X-Partner-ID": "acme"})[0] == 403, method
+    status, headers, _ = auth(asked, "/auth/shop/api/x?app=other&throttle=9", **{"X-Partner-ID": "acme"})
+    assert (status, headers["x-ztmon-level"], headers["x-ztmon-refused"]) == (403, "block", "1")
+    assert auth(asked, "/auth?app=other", **{"X-Partner-ID": "acme"})[0] == 200
+    assert auth(asked, "/auth?throttle=200")[0] == 503
+    assert auth(asked, "/authentic")[0] == 404
 
 
 @pytest.mark.parametrize(("level", "expected"), LEVELS)
-def test_forward_auth_and_ext_authz(level, expected):
+def test_forward_auth_and_ext_authz(asked, level, expected):
     """What Traefik, Caddy and Envoy send is answered with what they pass on: 429 for throttle too."""
-    with gateway_by_udp() as (gateway, _):
-        pin(gateway, "acme", level)
-        forwarded = {"X-Partner-ID": "acme", "X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/api/x?app=other",
-                     "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example", "X-Forwarded-For": "192.0.2.1"}
-        forms = (("/auth?app=shop&throttle=429", "GET", "127.0.0.1"), ("/auth/shop/api/x?app=other", "POST", "shop.example"))
-        for path, method, host in forms:
-            found = [auth(gateway, path, method, Host=host, **forwarded) for _ in range(20)]
-            assert found[-1][0] == expected
-            assert {headers["x-ztmon-level"] for _, headers, _ in found} == {level}
-            assert {headers["x-ztmon-partner"] for _, headers, _ in found} == {"acme"}
-            assert ("retry-after" in found[-1][1]) == (expected >= 400)
+    pin(asked, "acme", level)
+    forwarded = {"X-Partner-ID": "acme", "X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/api/x?app=other",
+                 "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example", "X-Forwarded-For": "192.0.2.1"}
+    forms = (("/auth?app=shop&throttle=429", "GET", "127.0.0.1"), ("/auth/shop/api/x?app=other", "POST", "shop.example"))
+    for path, method, host in forms:
+        found = [auth(asked, path, method, Host=host, **forwarded) for _ in range(20)]
+        assert found[-1][0] == expected
+        assert {headers["x-ztmon-level"] for _, headers, _ in found} == {level}
+        assert {headers["x-ztmon-partner"] for _, headers, _ in found} == {"acme"}
+        assert ("retry-after" in found[-1][1]) == (expected >= 400)
 
 
 def test_a_proxy_needs_a_token_where_there_are_some(tmp_path):
@@ -257,18 +183,17 @@ def test_a_proxy_needs_a_token_where_there_are_some(tmp_path):
         gateway.stop()
 
 
-def test_callers_are_named_by_pseudonyms():
+def test_callers_are_named_by_pseudonyms(asked):
     """Without a name from the proxy a key and an address become pseudonyms, the same each time."""
-    with gateway_by_udp() as (gateway, _):
-        one, again, other = (auth(gateway, "/auth", **{"X-Api-Key": key})[1]["x-ztmon-partner"]
-                             for key in ("a key", "a key", "b"))
-        assert one == again != other
-        assert one.startswith("key-")
-        assert "a key" not in one
-        by_address = [auth(gateway, "/auth", **{"X-Forwarded-For": hops})[1]["x-ztmon-partner"] for hops in
-                      ("192.0.2.1", "203.0.113.9, 192.0.2.1", "192.0.2.1, 203.0.113.9")]  # fmt: skip
-        assert by_address[0] == by_address[1] != by_address[2]
-        assert by_address[0].startswith("client-")
+    one, again, other = (auth(asked, "/auth", **{"X-Api-Key": key})[1]["x-ztmon-partner"]
+                         for key in ("a key", "a key", "b"))
+    assert one == again != other
+    assert one.startswith("key-")
+    assert "a key" not in one
+    by_address = [auth(asked, "/auth", **{"X-Forwarded-For": hops})[1]["x-ztmon-partner"] for hops in
+                  ("192.0.2.1", "203.0.113.9, 192.0.2.1", "192.0.2.1, 203.0.113.9")]  # fmt: skip
+    assert by_address[0] == by_address[1] != by_address[2]
+    assert by_address[0].startswith("client-")
 
 
 def test_latency_and_size_are_in_the_units_of_the_wire(site):

@@ -1,5 +1,6 @@
 """The UDP listener: real sockets, a thread, and what the system had no room for."""
 
+import contextlib
 import json
 import os
 import signal
@@ -50,6 +51,40 @@ def test_events_arrive(monitor):
             thread.join()
     assert [monitor.profile(f"p{i}", "shop").events for i in range(4)] == [250] * 4
     assert listener.stats()["taken"] == listener.stats()["observed"] == 1000
+
+
+def test_a_fork_leaves_the_parents_listener_alone(monitor):
+    """A child has no listener and cannot end its parent's: neither by stop() nor by its end. It may make one of its own, on
+    the same port once the parent has left it."""
+    listener = UdpListener(monitor, port=0).start()
+    ready, told = os.pipe()
+    go, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            listener.stop()
+            with contextlib.suppress(RuntimeError):
+                listener.start()
+                os._exit(2)
+            os.write(told, b".")
+            os.read(go, 1)
+            with ztmon.Monitor() as own, UdpListener(own, port=listener.address[1]) as another, sender(another) as out:
+                out.send(event())
+                until(lambda: another.stats()["taken"] == 1)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    os.close(told)
+    os.close(go)
+    assert os.read(ready, 1) == b"."
+    with sender(listener) as out:
+        out.send(event())
+        until(lambda: listener.stats()["taken"] == 1, "a datagram that the parent took")
+    listener.stop()
+    os.write(tell, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(ready)
+    os.close(tell)
 
 
 def test_the_listener_does_not_need_the_gil(monitor):
