@@ -60,7 +60,7 @@ class UdpListener:
     def start(self) -> Self:
         """Begin to receive. Raises RuntimeError for one that was stopped, or made before a fork."""
         if self._socket is None:
-            raise RuntimeError("this listener was stopped, or belongs to the process that this one was forked from; make another one")
+            raise RuntimeError("the listener was stopped, or was made by the process that this one was forked from; make another")
         self._thread = threading.Thread(target=self._run, args=(self._socket.fileno(),), name="ztmon-udp", daemon=True)
         self._thread.start()
         return self

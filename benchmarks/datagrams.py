@@ -1,6 +1,7 @@
 """Telemetry by UDP beside its floors, in the same run: a loop of recvmmsg that does nothing with what it gets, and the ways
 in which a Python service would do it. All datagrams lie in the socket's buffer before the clock starts, so that what is
-measured is the receiver alone.
+measured is the receiver alone. The calls are those of the other benchmarks (traffic.py), into an engine that has seen more than a
+day of them.
 
     python benchmarks/datagrams.py OUT.json
 """
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import msgpack
 import msgspec
+import numpy as np
+import traffic
 from conftest import floor_module
 
 from ztcore.datagrams import Receiver
@@ -27,20 +30,42 @@ PARTNERS = 1000
 BUFFER = 64 * 1024 * 1024
 SO_RCVBUFFORCE = 33
 ROUNDS = 9
-MOST = 10_000
-"""Datagrams of a round, or events where they are packed; sent again in each, so that time stamps lie a little back."""
+DATAGRAMS, EVENTS = 5_000, 20_000
+"""Of a round: datagrams of one event, events that are packed."""
 
 
-def events(n, start):
-    """Calls of a thousand partners, a third of them with a fresh id, from now on."""
-    return [(f"partner-{i * 7919 % PARTNERS}", f"/api/orders/{i}" if i % 3 == 0 else f"/api/v1/reports/daily{i % 7}", "GET",
-             200, 12.5 + i % 40, 0, 512 + i % 1000, f"10.0.{i % 5}.{i % 200}", start + i * 1e-6, 1) for i in range(n)]
+class Calls:
+    """The calls of traffic.py, a thousand a second, after a day of them, and the engine that saw that day."""
+
+    def __init__(self, raw):
+        self.engine, self.raw = Engine(65536), raw
+        self.calls, self.at = traffic.tuples(PARTNERS, raw), 0
+        self.now = traffic.warm_up(self.engine, PARTNERS, raw)
+        self.back = time.time() - self.now + 3600.0
+        """How far back a receiver must allow time stamps to be, s."""
+
+    def next(self, n):
+        """(partner, endpoint, method, status, latency, request, response, source, timestamp, count) of so many."""
+        found = [(*self.calls[(self.at + i) % len(self.calls)][:8], self.now + i / traffic.RATE, 1) for i in range(n)]
+        self.at, self.now = self.at + n, self.now + n / traffic.RATE
+        return found
+
+    def batch(self, n):
+        """ns an event of observe_batch() for so many, already in its form."""
+        events = traffic.events(self.engine, PARTNERS, self.raw, n)
+        events["timestamp"] = int(self.now * 1e9) + (np.arange(n) * (1e9 / traffic.RATE)).astype("i8")
+        self.now += n / traffic.RATE
+        began = time.thread_time()
+        self.engine.observe_batch(events)
+        return (time.thread_time() - began) / n * 1e9
 
 
 def as_wire(event):
-    partner, endpoint, method, status, latency, _, response, source, timestamp, _ = event
-    return {"appId": "shop", "partnerId": partner, "timestamp": timestamp * 1000, "endpoint": endpoint, "method": method,
-            "statusCode": status, "responseTime": latency, "responseSize": response, "clientIp": source}
+    partner, endpoint, method, status, latency, request, response, source, timestamp, _ = event
+    found = {"appId": "default", "partnerId": partner, "timestamp": round(timestamp * 1000, 3), "endpoint": endpoint,
+             "method": method, "statusCode": status, "responseTime": round(latency, 3), "requestSize": request,
+             "responseSize": response}
+    return found | {"clientIp": source} if source else found
 
 
 class Buffered:
@@ -94,31 +119,36 @@ def contenders(engine, receiver, floor, buffered):
             "recv": lambda: until_empty(lambda: take(65536)), "python_json": python(one), "python_msgpack": python(many)}
 
 
-def measure(name, datagrams, floor, python):
-    """Rounds in turn; medians of ns a datagram and of the ratio within a round."""
-    engine = Engine(65536)
-    receiver = Receiver(engine)
+def measure(name, calls, n, encode, floor, python):
+    """Rounds in turn, each of the next n events; medians of ns a datagram and of the ratio within a round."""
+    receiver = Receiver(calls.engine, back_seconds=calls.back)
     buffered = Buffered()
-    ways = contenders(engine, receiver, floor, buffered)
+    ways = contenders(calls.engine, receiver, floor, buffered)
     wanted = ["floor", "ours", *python]
     took = {way: [] for way in wanted}
-    share = []
+    share, batch = [], []
     for turn in range(ROUNDS + 2):
+        datagrams = encode(calls.next(n))
         for way in wanted:
+            if way in python:       # which observes them as well
+                datagrams = encode(calls.next(n))
             buffered.fill(datagrams)
             began = time.thread_time()
-            n = ways[way]()
-            spent = (time.thread_time() - began) / n * 1e9
+            got = ways[way]()
+            spent = (time.thread_time() - began) / got * 1e9
             if turn >= 2:
                 took[way].append(spent)
+        alone = calls.batch(n)
         if turn >= 2:
             share.append(took["floor"][-1] / took["ours"][-1])
+            batch.append(alone)
     stats = receiver.stats()
     assert stats["taken"] == stats["datagrams"], stats
+    assert stats["clamped"] == 0, stats
     found = {way: statistics.median(spent) for way, spent in took.items()}
-    size = len(datagrams[0])
-    return {"name": name, "bytes": size, "events": stats["events"] / stats["datagrams"], "ns": found,
-            "share": statistics.median(share), "million_events": 1e3 * stats["events"] / stats["datagrams"] / found["ours"]}
+    events = stats["events"] / stats["datagrams"]
+    return {"name": name, "bytes": len(datagrams[0]), "events": events, "ns": found, "batch_ns": statistics.median(batch),
+            "share": statistics.median(share), "million_events": 1e3 * events / found["ours"]}
 
 
 def record_cost():
@@ -143,21 +173,22 @@ def record_cost():
 def main(out):
     load = os.getloadavg()[0]
     floor = floor_module()
-    calls, many = events(MOST, time.time()), events(20 * MOST, time.time())
-    found = {"datagrams": [
-        measure("one event, msgpack", [msgpack.packb(as_wire(e)) for e in calls], floor,
-                ("recv", "python_msgpack")),
-        measure("one event, JSON", [json.dumps(as_wire(e)).encode() for e in calls], floor,
-                ("python_json",)),
-        measure("one event, JSON in syslog", [b"<190>Jan  2 03:04:05 nginx: " + json.dumps(as_wire(e)).encode()
-                                             for e in calls], floor, ()),
-        measure("packed, 1,400 bytes", pack(many, "shop", 1400)[0], floor, ()),
-        measure("packed, 32,000 bytes", pack(many, "shop", 32_000)[0], floor, ()),
-    ], "record_ns": record_cost(), "date": time.strftime("%Y-%m-%d"), "load": load}
+    raw, templates = Calls(True), Calls(False)
+    single = {"one event, msgpack": lambda event: msgpack.packb(as_wire(event)),
+              "one event, JSON": lambda event: json.dumps(as_wire(event)).encode(),
+              "one event, JSON in syslog": lambda event: b"<190>Jan  2 03:04:05 nginx: " + json.dumps(as_wire(event)).encode()}
+    python = {"one event, msgpack": ("python_msgpack",), "one event, JSON": ("python_json",)}
+    found = [measure(name, raw, DATAGRAMS, lambda events, one=one: [one(event) for event in events], floor, python.get(name, ()))
+             for name, one in single.items()]
+    found += [measure(f"packed, {most:,} bytes, {what}", calls, EVENTS,
+                      lambda events, most=most: pack(events, "default", most)[0], floor, ())
+              for what, calls in (("templates", templates), ("raw paths", raw)) for most in (1400, 32_000)]
+    found = {"datagrams": found, "record_ns": record_cost(), "date": time.strftime("%Y-%m-%d"), "load": load}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(json.dumps(found, indent=1))
     for x in found["datagrams"]:
-        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s")
+        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s; "
+              f"observe_batch() alone {x['batch_ns']:.0f} ns an event")
     print(f"record(): {found['record_ns']:.0f} ns")
 
 
