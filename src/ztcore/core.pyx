@@ -12,6 +12,8 @@ from cpython.time cimport time as wall_clock
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+import sys
+
 import numpy as np
 
 from ztcore.layout import EVENT
@@ -44,7 +46,14 @@ from ztcore.times cimport SECOND_NS
 cdef extern from "Python.h":
     object PyUnicode_FromObject(object text)
 
+cdef extern from "calls.h":
+    ctypedef object (*Method "zt_method")(PyObject *self, PyObject **args, Py_ssize_t n, PyObject *names)
+    bint zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObject **known, int all, int needed, PyObject **taken)
+    Method zt_answer(object type, const char *name, void *method) except *
+
 cdef enum:
+    OBSERVED = 11               # parameters of observe(),
+    OBSERVED_NEEDED = 2         # of which so many have no default
     CROWDED = 32                # calls of a partner after one that somebody else takes in
 
 cdef str _DEFAULT = "default"
@@ -227,79 +236,11 @@ cdef class Core(Memory):
         count: how many such events this one stands for. Values that cannot be used are counted
         in stats(); a wrong type raises TypeError.
         """
-        cdef Event e
-        cdef Verdict v
-        cdef CachedPartner *who = self.partner(partner, app)
-        cdef const Table *t = &self.table
-        cdef Row *row = who.row
-        cdef uint64_t word
-        cdef Text text
-        cdef int what
-        cdef unsigned char *crowded = &self.crowded[who.key & 255]
-        cdef bint alone = crowded[0] == 0
-        if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
-            crowded[0] -= 1
-            row = NULL
-        if row != NULL:
-            zt_prefetch(row)
-            row_fetch(row)
-        e.partner = who.key
-        e.object_id = 0
-        e.flags = 0
-        e.source = 0
-        self.place(&e, endpoint, method)
-        if row != NULL:
-            zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
-            zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
-            zt_prefetch(&row.mix)
-        if source is not None:
-            alive = text_of(source, "source", &text)
-            e.source = source_key(&self.key, text.data, text.size)
-            if row != NULL:
-                zt_prefetch(&row.sources)
-                zt_prefetch(&row.sources.source[16])
-        e.status = status_of(status)
-        e.latency_ms = float_of(latency_ms, "latency_ms")
-        e.request_bytes = float_of(request_bytes, "request_bytes")
-        e.response_bytes = float_of(response_bytes, "response_bytes")
-        e.count = count_of(count)
-        e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
-        if zt_unlikely(e.partner == 0):
-            word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
-            return CALM
-        event_clean(t.header, &e)
-        what = GONE
-        row = who.row
-        if row != NULL:
-            what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
-            if zt_unlikely(what == ENTERED and row.key != e.partner):
-                row_leave(t, row)
-                what = GONE
-        if zt_unlikely(what != ENTERED):
-            if what == GONE:
-                what = self.enter(partner, app, &e, &who.row)
-                row = who.row
-            if what == TURNED_AWAY:
-                word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
-                return CALM
-            if what != ENTERED:     # its owner takes it in, or it was counted
-                crowded[0] = CROWDED
-                word = word_load(&row.decision)
-                if word & DECISION_MACHINE == 0:
-                    return CALM
-                return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
-        if zt_unlikely(not alone):
-            row_fetch(row)
-        e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
-        observe(t, row, &e, &v)
-        clock_move(t, e.timestamp)
-        if zt_unlikely(v.new_endpoint):
-            self.learn_name(&e, endpoint)
-        word = row.decision         # once it is left the row may become another partner's
-        row_leave(t, row)
-        if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
-            return CALM
-        return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
+        cdef PyObject *given[OBSERVED]
+        given[:] = [<PyObject *>partner, <PyObject *>endpoint, <PyObject *>method, <PyObject *>status, <PyObject *>latency_ms,
+                    <PyObject *>request_bytes, <PyObject *>response_bytes, <PyObject *>source, <PyObject *>app,
+                    <PyObject *>timestamp, <PyObject *>count]
+        return observe_call(self, given, OBSERVED, NULL)
 
     @cython.binding(False)
     def check(self, partner, app=_DEFAULT, timestamp=None):
@@ -405,3 +346,115 @@ cdef class Core(Memory):
         if row == NULL and create:
             raise MemoryError(f"no row is free for partner {partner!r}: all that could hold it are under an action")
         return row
+
+
+cdef inline Decision core_observe(Core self, object partner, object endpoint, object method, object status, object latency_ms,
+                                  object request_bytes, object response_bytes, object source, object app, object timestamp,
+                                  object count):
+    """Core.observe()."""
+    cdef Event e
+    cdef Verdict v
+    cdef CachedPartner *who = self.partner(partner, app)
+    cdef const Table *t = &self.table
+    cdef Row *row = who.row
+    cdef uint64_t word
+    cdef Text text
+    cdef int what
+    cdef unsigned char *crowded = &self.crowded[who.key & 255]
+    cdef bint alone = crowded[0] == 0
+    if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
+        crowded[0] -= 1
+        row = NULL
+    if row != NULL:
+        zt_prefetch(row)
+        row_fetch(row)
+    e.partner = who.key
+    e.object_id = 0
+    e.flags = 0
+    e.source = 0
+    self.place(&e, endpoint, method)
+    if row != NULL:
+        zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
+        zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
+        zt_prefetch(&row.mix)
+    if source is not None:
+        alive = text_of(source, "source", &text)
+        e.source = source_key(&self.key, text.data, text.size)
+        if row != NULL:
+            zt_prefetch(&row.sources)
+            zt_prefetch(&row.sources.source[16])
+    e.status = status_of(status)
+    e.latency_ms = float_of(latency_ms, "latency_ms")
+    e.request_bytes = float_of(request_bytes, "request_bytes")
+    e.response_bytes = float_of(response_bytes, "response_bytes")
+    e.count = count_of(count)
+    e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+    if zt_unlikely(e.partner == 0):
+        word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
+        return CALM
+    event_clean(t.header, &e)
+    what = GONE
+    row = who.row
+    if row != NULL:
+        what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
+        if zt_unlikely(what == ENTERED and row.key != e.partner):
+            row_leave(t, row)
+            what = GONE
+    if zt_unlikely(what != ENTERED):
+        if what == GONE:
+            what = self.enter(partner, app, &e, &who.row)
+            row = who.row
+        if what == TURNED_AWAY:
+            word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
+            return CALM
+        if what != ENTERED:     # its owner takes it in, or it was counted
+            crowded[0] = CROWDED
+            word = word_load(&row.decision)
+            if word & DECISION_MACHINE == 0:
+                return CALM
+            return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
+    if zt_unlikely(not alone):
+        row_fetch(row)
+    e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+    observe(t, row, &e, &v)
+    clock_move(t, e.timestamp)
+    if zt_unlikely(v.new_endpoint):
+        self.learn_name(&e, endpoint)
+    word = row.decision         # once it is left the row may become another partner's
+    row_leave(t, row)
+    if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
+        return CALM
+    return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
+
+
+# -- observe() without Cython's way of taking arguments, see calls.h ----------------------------------------------
+
+cdef tuple _PARAMETERS = tuple(map(sys.intern, ("partner", "endpoint", "method", "status", "latency_ms", "request_bytes",
+                                            "response_bytes", "source", "app", "timestamp", "count")))
+cdef tuple _DEFAULTS = (_GET, 200, 0.0, 0, 0, None, _DEFAULT, None, 1)
+cdef PyObject *_parameter[OBSERVED]
+cdef PyObject *_default[OBSERVED]
+
+
+ctypedef Decision (*Borrowed)(Core self, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *,
+                              PyObject *, PyObject *, PyObject *, PyObject *)
+
+
+cdef object observe_call(Core self, PyObject **args, Py_ssize_t n, PyObject *names):
+    cdef PyObject *given[OBSERVED]
+    memcpy(given, _default, sizeof(_default))
+    if zt_unlikely(not zt_take(args, n, names, _parameter, OBSERVED, OBSERVED_NEEDED, given)):
+        return _usual_observe(<PyObject *>self, args, n, names)
+    return (<Borrowed>core_observe)(self, given[0], given[1], given[2], given[3], given[4], given[5], given[6], given[7], given[8],
+                                    given[9], given[10])
+
+
+cdef void _prepare():
+    cdef int i
+    for i in range(OBSERVED):
+        _parameter[i] = <PyObject *>_PARAMETERS[i]
+        _default[i] = <PyObject *>_DEFAULTS[i - OBSERVED_NEEDED] if i >= OBSERVED_NEEDED else NULL
+
+
+_prepare()
+cdef Method _usual_observe = zt_answer(Core, b"observe", <void *>observe_call)
