@@ -79,7 +79,7 @@ def answers(port):
 
 
 def call(port, partner=None, path="/api/orders/17?token=secret", method="GET", **headers):
-    """(status, headers, body) through nginx."""
+    """(status, headers, body) through the proxy."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     if partner:
         headers["X-Api-Key"] = KEYS[partner]

@@ -43,9 +43,9 @@ def free_port():
                 return port
 
 
-def until(condition, what="it came about"):
+def until(condition, what="it came about", seconds=SECONDS):
     """Wait for a condition by looking at it again and again; fail where it never holds."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     pause = threading.Event()
     while True:
         found = condition()

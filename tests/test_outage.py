@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 
 import pytest
 
@@ -14,7 +15,7 @@ from .proxy import Proxy
 from .servers import Server, until
 
 
-class Fault:
+class Fault(ABC):
     """Something that is done to a server, or on the way to it, and undone."""
 
     felt = True
@@ -23,11 +24,13 @@ class Fault:
     def __init__(self, server, proxy, tmp_path):
         self.server, self.proxy, self.tmp_path = server, proxy, tmp_path
 
+    @abstractmethod
     def begin(self):
-        raise NotImplementedError
+        """Do it."""
 
+    @abstractmethod
     def end(self):
-        raise NotImplementedError
+        """Undo it."""
 
 
 class Hangs(Fault):

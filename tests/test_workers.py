@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 
 from ztmon import Action, Config, Monitor
 from ztmon.state import read
+
+from .servers import until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a state file needs Linux")
 
@@ -74,14 +75,6 @@ def server(request, tmp_path):
         env={**os.environ, "STATE_FILE": state, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )  # fmt: skip
 
-    def until(found):
-        deadline = time.monotonic() + PATIENCE
-        while not (answer := found()):
-            assert process.poll() is None, (tmp_path / "said").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "said").read_text()
-            os.sched_yield()
-        return answer
-
     def ask(partner, path):
         wanted = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"X-Partner": partner, "Connection": "close"})
         try:
@@ -91,20 +84,29 @@ def server(request, tmp_path):
             with error:
                 return error.code, int(error.read())
 
+    def listening():
+        text = (tmp_path / "said").read_text()
+        assert process.poll() is None, text
+        return re.search(r"http://127\.0\.0\.1:(\d+)", text)
+
     def attached():
+        assert process.poll() is None, (tmp_path / "said").read_text()
         with contextlib.suppress(Exception):
             return len(read(state)["workers"]) >= WORKERS
 
-    port = until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", (tmp_path / "said").read_text()))[1]
-    until(attached)
-    yield state, ask
-    os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(PATIENCE)
-    said.close()
+    try:
+        port = until(listening, "a server that listens", PATIENCE)[1]
+        until(attached, "all workers at the state", PATIENCE)
+        yield state, ask
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+        said.close()
 
 
 def of_each(ask, partner):

@@ -17,7 +17,7 @@ import numpy as np
 from ztcore.layout import EVENT
 
 from ztcore.clf cimport (BACKSLASH, LINE_EMPTY, LINE_GOOD, LINE_KINDS, LINE_LONG, LINE_MOST, Field, Line,
-                         MINUS, OTHER_METHOD, line_read, unescape_field)
+                         MINUS, line_read, unescape_field)
 from ztcore.core cimport Core
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.keys cimport app_hash, app_key, partner_key, sip_key_load, source_key

@@ -6,7 +6,7 @@
 # time in seconds behind where there is one: the last field, or a field rt= or request_time=.
 # Nothing is copied: the fields are places in the line.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memchr, memcmp
 
 from ztcore.clftime cimport NO_TIME, ClfTime, clf_time

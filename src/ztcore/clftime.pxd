@@ -1,7 +1,7 @@
 # The time of an access log's line, "10/Oct/2000:13:55:36 -0700" or ISO 8601, to ns since the epoch.
 # Lines come in order: most have the second, or at least the minute, of the one before.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 
 from ztcore.hash cimport load64

@@ -18,7 +18,7 @@ from ztcore.fleet cimport fleet_count
 from ztcore.hours cimport hours_get, hours_put
 from ztcore.jobs cimport jobs_widen
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
-from ztcore.learn cimport FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares
+from ztcore.learn cimport FOLD_EVENTS, FOLD_S, learn_rate, learn_shares
 from ztcore.minutes cimport minutes_add
 from ztcore.observe cimport observe_young, row_rebase
 from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_LOUD, ROW_RATED, ROW_SETTLED, Row

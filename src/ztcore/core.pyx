@@ -27,7 +27,7 @@ from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_clear, identity_endpoint,
-                              identity_endpoints, identity_forget_partners, identity_keep_app, identity_keep_endpoint,
+                              identity_endpoints, identity_keep_app, identity_keep_endpoint,
                               identity_keep_partner, identity_partner, identity_partners)
 from ztcore.keys cimport app_hash, app_key, partner_key, source_key
 from ztcore.memory cimport Memory

@@ -3,7 +3,7 @@
 # weight that brings them to now.
 
 
-from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_exp2, f4_lane, f4_load, f4_log2, f4_max,
+from ztcore.lanes cimport (f4, f4_above, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max,
                            f4_min, f4_mul, f4_set, f4_store, f4_sub)
 
 cdef extern from *:

@@ -5,7 +5,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from ztcore.fields cimport FIELDS, FIELD_UNKNOWN
+from ztcore.fields cimport FIELDS
 from ztcore.hash cimport load64
 
 cdef enum:

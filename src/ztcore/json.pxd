@@ -45,8 +45,11 @@ cdef struct Json:
     const unsigned char *room   # behind the last byte that may be looked at: `end` or more
     unsigned char *scratch      # texts with escapes are written here; it has room for all of the input
 
+cdef inline bint is_blank(unsigned char c) noexcept nogil:
+    return c == 32 or c == 10 or c == 13 or c == 9
+
 cdef inline void json_blank(Json *j) noexcept nogil:
-    while j.at < j.end and (j.at[0] == 32 or j.at[0] == 10 or j.at[0] == 13 or j.at[0] == 9):
+    while j.at < j.end and is_blank(j.at[0]):
         j.at += 1
 
 cdef inline bint json_is(Json *j, unsigned char c) noexcept nogil:

@@ -1,10 +1,10 @@
 # One msgpack map to an event's fields. What is not known is counted past, not recursed into.
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ztcore.atomic cimport zt_likely
-from ztcore.fields cimport (FIELD_UNKNOWN, Telemetry, field_named, telemetry_bad, telemetry_null, telemetry_number, telemetry_start,
+from ztcore.fields cimport (Telemetry, field_named, telemetry_bad, telemetry_null, telemetry_number, telemetry_start,
                             telemetry_text)
 from ztcore.habit cimport HABIT_START, Habit, habit_holds, habit_learn
 from ztcore.hash cimport load64

@@ -9,7 +9,7 @@
 # it stored is then a prefix, in the order of the program, of what it would have (barrier()).
 # docs/concurrency.md has the protocol, the model and each atomic's partner.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from ztcore.action cimport action_publish
 from ztcore.atomic cimport (barrier, word_add, word_load, word_peek, word_store, word_swap, zt_likely, zt_nap, zt_patience,
@@ -21,7 +21,7 @@ from ztcore.observe cimport observe
 from ztcore.place cimport row_empty
 from ztcore.pool cimport RECORD_FREE, RECORD_POSTED, SPILL_FREE, Record, Spill, record_take, record_waits, spill_add
 from ztcore.row cimport NO_PIN, Row
-from ztcore.table cimport (COUNT_DROPPED, COUNT_EVENTS_GONE, COUNT_TAKEOVERS, Table, WAYS, active_set, pending_set, row_index,
+from ztcore.table cimport (COUNT_DROPPED, COUNT_EVENTS_GONE, COUNT_TAKEOVERS, Table, active_set, pending_set, row_index,
                            table_bucket, table_look, table_other)
 from ztcore.verdict cimport Verdict
 from ztcore.word cimport (HEAD_MASK, HEAD_SHIFT, OWNER_MASK, VERSION_MASK, word_head, word_next, word_owner, word_with_head)

@@ -1,7 +1,6 @@
 """Events to packed batches (packed.pxd), for our own client."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
 
 from ztcore.arguments cimport Text, text_of
 from ztcore.paths cimport method_index

@@ -6,9 +6,9 @@ from libc.string cimport memcpy
 
 from ztcore.batch cimport batch
 from ztcore.event cimport EVENT_SUSPICIOUS, METHOD_OTHER, Event
-from ztcore.fields cimport NAME_BYTES, Span, TEXT_BYTES, Telemetry, telemetry_missing
+from ztcore.fields cimport NAME_BYTES, Span, TEXT_BYTES, TIMESTAMP_END, Telemetry, telemetry_missing
 from ztcore.habit cimport Habit
-from ztcore.json cimport Json, OBJECT_OPEN, json_blank
+from ztcore.json cimport Json, OBJECT_OPEN, is_blank, json_blank
 from ztcore.jsonread cimport json_event
 from ztcore.keys cimport partner_key, source_key
 from ztcore.knownpaths cimport known_parse
@@ -186,7 +186,7 @@ cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_
         return REFUSED_PACKED
     memcpy(&head, s, sizeof(PackedHead))
     if (head.version != PACKED_VERSION or not 1 <= head.events <= EVENTS_MOST or head.texts > PACKED_TEXTS
-            or not 0 <= head.base < <int64_t>253402300800000000
+            or not 0 <= head.base < <int64_t>(1000.0 * TIMESTAMP_END)
             or n - sizeof(PackedHead) < head.events * sizeof(PackedRecord)
             or not packed_texts(in_, at + head.events * sizeof(PackedRecord), s + n, head.texts)):
         return REFUSED_PACKED
@@ -199,9 +199,6 @@ cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_
         packed_event(in_, &record, head.base)
     in_.received += head.events
     return TAKEN
-
-cdef inline bint is_blank(int c) noexcept nogil:
-    return c == 32 or 9 <= c <= 10 or c == 13
 
 cdef inline int reception_payload(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
     """A datagram whose signature has been looked at."""

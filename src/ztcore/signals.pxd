@@ -1,7 +1,7 @@
 # The signals that are shares: one function a signal says whether this event is a hit. The numbers
 # are those of verdict.Signal.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 from ztcore.atomic cimport zt_likely, zt_unlikely
 from ztcore.endpoints cimport endpoint_count, endpoint_hours, endpoints_find

@@ -3,7 +3,7 @@
 Rows are copied without the GIL and without owning them, so that no request waits for a snapshot.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import hashlib
@@ -23,7 +23,7 @@ from ztcore.learn cimport learn_usual
 from ztcore.merge cimport row_merge
 from ztcore.names cimport names_free, names_own
 from ztcore.own cimport row_leave
-from ztcore.row cimport COUNTERS, NO_PIN, ROW_KEEP, ROW_NAME_HASHED, Row
+from ztcore.row cimport COUNTERS, NO_PIN, Row
 from ztcore.table cimport Table, active_set, table_find
 
 
