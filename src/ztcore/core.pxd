@@ -21,5 +21,7 @@ cdef class Core(Memory):
     cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key)
     cdef bint place(self, Event *e, object endpoint, object method) except -1
     cdef int parse(self, Event *e, CachedEndpoint *two, object endpoint, object method) except -1
+    cdef int look(self, Event *e, object path) except -1
+    cdef uint64_t in_force(self, object partner, object app, object timestamp, Row **found, int64_t *now) except? 1
     cdef int learn_name(self, const Event *e, object endpoint) except -1
     cdef Row *own(self, object partner, object app, int64_t now, bint create) except? NULL

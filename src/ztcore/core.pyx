@@ -16,7 +16,7 @@ import numpy as np
 
 from ztcore.layout import EVENT
 
-from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
+from ztcore.action cimport (DECISION_HELD, DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
                             decision_score, enforced, expires)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
@@ -35,9 +35,11 @@ from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_post, row_try
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
+from ztcore.policy cimport Policy
 from ztcore.row cimport Row
+from ztcore.score cimport level_of
 from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, clock_move, table_find
-from ztcore.throttle cimport throttle_wait
+from ztcore.throttle cimport throttle_interval, throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
 
@@ -70,7 +72,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
     d.level = level
     d.score = decision_score(word)
     d.enforced = enforced(&t.header.policy, word)
-    d.retry_after = 0.0
+    d.retry_after = d.interval = 0.0
     d.since = row.evident
     d.own = own
     if v != NULL and v.n:
@@ -81,6 +83,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
         memcpy(d.why, row.why, sizeof(row.why))
     if d.enforced:
         if level == 2:
+            d.interval = throttle_interval(row) * 1e-9
             d.retry_after = throttle_wait(row, now, take) * 1e-9
             d.enforced = d.retry_after > 0.0
         else:
@@ -88,6 +91,21 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
             if now < until < INT64_MAX:
                 d.retry_after = (until - now) * 1e-9
     return d
+
+
+cdef uint64_t route_word(const Policy *policy, uint64_t word, int cap, float sensitivity, int most) noexcept nogil:
+    """The decision word with the level that it has on a route."""
+    cdef int before = decision_level(word), level = before
+    if before > 0 and sensitivity != 1.0 and not word & DECISION_PINNED:
+        level = level_of(decision_score(word) * sensitivity, policy.threshold)
+        if (level < before) == (sensitivity > 1.0):     # what is held longer than its score lasts is held here too
+            level = before
+        level = level if level < cap else cap
+    if level > most:
+        level = most
+    if before < 2 <= level and policy.newcomers_held:
+        word |= DECISION_HELD
+    return (word & ~<uint64_t>7) | <uint64_t>level
 
 
 @cython.no_gc_clear         # as Memory
@@ -181,6 +199,18 @@ cdef class Core(Memory):
             identity_keep_endpoint(two, &new)
         return 0
 
+    @cython.final
+    cdef int look(self, Event *e, object path) except -1:
+        """Object id and patterns of a raw path whose endpoint is known."""
+        cdef Text text
+        cdef Path found
+        alive = text_of(path, "path", &text)
+        path_parse(&self.key, text.data, text.size, e.method, True, &found)
+        e.object_id = found.object_id
+        if found.flags & PATH_SUSPICIOUS:
+            e.flags |= EVENT_SUSPICIOUS
+        return 0
+
     def partner_key(self, partner, app=_DEFAULT):
         """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
         cdef CachedApp *entry
@@ -218,14 +248,15 @@ cdef class Core(Memory):
 
     @cython.binding(False)
     def observe(self, partner, endpoint, method=_GET, status=200, latency_ms=0.0, request_bytes=0,
-                response_bytes=0, source=None, app=_DEFAULT, timestamp=None, count=1):
+                response_bytes=0, source=None, app=_DEFAULT, timestamp=None, count=1, path=None):
         """Take in one event and return the Decision it leads to.
 
         partner, app: who, up to 64 and 47 bytes are kept as text; endpoint: raw path or route
         template; method: "GET" ..; status: 100..599; latency_ms; request_bytes, response_bytes;
         source: address, kept as a keyed hash; timestamp: seconds since the epoch, None: now;
-        count: how many such events this one stands for. Values that cannot be used are counted
-        in stats(); a wrong type raises TypeError.
+        count: how many such events this one stands for; path: the raw path and query where
+        endpoint is a route's template, for object ids and suspicious patterns. Values that cannot
+        be used are counted in stats(); a wrong type raises TypeError.
         """
         cdef Event e
         cdef Verdict v
@@ -248,6 +279,8 @@ cdef class Core(Memory):
         e.flags = 0
         e.source = 0
         self.place(&e, endpoint, method)
+        if path is not None:
+            self.look(&e, path)
         if row != NULL:
             zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
             zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
@@ -301,14 +334,14 @@ cdef class Core(Memory):
             return CALM
         return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
 
-    @cython.binding(False)
-    def check(self, partner, app=_DEFAULT, timestamp=None):
-        """The Decision in force. Takes a token where a throttle is enforced. timestamp: None: now."""
+    @cython.final
+    cdef inline uint64_t in_force(self, object partner, object app, object timestamp, Row **found, int64_t *now) except? 1:
+        """The decision word of a partner, what fell due by time done; 0 where nothing is in force. Sets its row and the time
+        where something is."""
         cdef CachedPartner *who = self.partner(partner, app)
         cdef const Table *t = &self.table
         cdef uint64_t key, word
         cdef Row *row
-        cdef int64_t now
         key = who.key
         row = who.row
         while True:
@@ -317,24 +350,44 @@ cdef class Core(Memory):
                 if row == NULL:
                     if timestamp is not None:
                         timestamp_of(timestamp, "timestamp")
-                    return CALM
+                    return 0
             word = word_load(&row.decision)
             if zt_likely(word_peek(&row.key) == key):   # else it moved meanwhile
                 break
         if word & DECISION_MACHINE == 0:
             if timestamp is not None:
                 timestamp_of(timestamp, "timestamp")
-            return CALM
-        now = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
-        if decision_due(word) and now // SECOND_NS + 1 >= <int64_t>decision_due(word):
+            return 0
+        now[0] = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+        if decision_due(word) and now[0] // SECOND_NS + 1 >= <int64_t>decision_due(word):
             if row_try(t, row):     # who owns it otherwise settles it
                 if row.key == key:
-                    action_settle(t, row, now)
+                    action_settle(t, row, now[0])
                 row_leave(t, row)
             word = word_load(&row.decision)
             if word & DECISION_MACHINE == 0:
-                return CALM
-        return decide(t, row, word, NULL, now, True, self.own_signals)
+                return 0
+        found[0] = row
+        return word
+
+    @cython.binding(False)
+    def check(self, partner, app=_DEFAULT, timestamp=None):
+        """The Decision in force. Takes a token where a throttle is enforced. timestamp: None: now."""
+        cdef Row *row = NULL
+        cdef int64_t now = 0
+        cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
+        return decide(&self.table, row, word, NULL, now, True, self.own_signals) if word else CALM
+
+    def check_route(self, partner, app=_DEFAULT, double sensitivity=1.0, int most=4, timestamp=None):
+        """The same where a route has settings of its own: from alert on its level is the one that `sensitivity` times
+        the score has, neither above what the partner may reach nor above `most` (0..4). A pin's is bounded by `most` alone."""
+        cdef Row *row = NULL
+        cdef int64_t now = 0
+        cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
+        if word == 0:
+            return CALM
+        word = route_word(&self.table.header.policy, word, row.max_action, <float>sensitivity, most)
+        return decide(&self.table, row, word, NULL, now, True, self.own_signals)
 
     def observe_batch(self, events, names=b"", decisions=None):
         """Take in many events without the GIL; return how many found a row.

@@ -5,6 +5,7 @@ cdef class Decision:
     cdef readonly float score
     cdef readonly bint enforced
     cdef readonly double retry_after
+    cdef readonly double interval
     cdef double since           # s: the first evidence
     cdef tuple own              # names of the user's signals
     cdef int whys

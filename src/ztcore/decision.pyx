@@ -22,7 +22,8 @@ cdef class Decision:
     """The state of a partner after an event, or at a check. Immutable.
 
     level: 0..4; action: the same as ztmon.Action; score: 0..100; enforced: act on this very call;
-    retry_after: seconds, 0.0 where there is nothing to wait for; reasons: strongest first.
+    retry_after: seconds, 0.0 where there is nothing to wait for; interval: seconds between the calls that a throttle
+    lets through, 0.0 where none is enforced; reasons: strongest first.
     """
 
     @property

@@ -29,6 +29,8 @@ TOKEN = b"x-ztmon-token"
 
 LEVELS = (b"monitor", b"alert", b"throttle", b"quarantine", b"block")
 STATUSES = (200, 200, 429, 401, 403)
+REFUSALS = {429: "too many requests for now; try again later", 401: "authenticate anew", 403: "this caller is blocked"}
+"""What a refused caller reads, by status."""
 ANEW: Headers = ((b"www-authenticate", b'Bearer realm="api", error="invalid_token", error_description="authenticate anew"'),)
 
 

@@ -2,7 +2,7 @@
 key, else the address. Keys and addresses leave here as pseudonyms only.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ztmon.gateway.http import Scope
 from ztmon.wire import NAME_BYTES
@@ -19,10 +19,17 @@ def caller(gateway: "Gateway", scope: Scope, headers: dict[bytes, bytes]) -> tup
         return named.encode()[:NAME_BYTES].decode("utf-8", "ignore"), source
     key = headers.get(gateway.settings.key_header.lower().encode())
     if key:
-        return pseudonym(gateway, "key", key.decode("latin-1")), source
-    return pseudonym(gateway, "client", source or "unknown"), source
+        return pseudonym(gateway.monitor, "key", key.decode("latin-1")), source
+    return pseudonym(gateway.monitor, "client", source or "unknown"), source
 
 
-def pseudonym(gateway: "Gateway", kind: str, secret: str) -> str:
+class Hasher(Protocol):
+    """A monitor, as far as names are concerned."""
+
+    def source_key(self, source: str) -> int:
+        """Keyed hash of a text."""
+
+
+def pseudonym(hasher: Hasher, kind: str, secret: str) -> str:
     """kind-0123456789abcdef: the same for the same secret wherever the hash key is the same."""
-    return f"{kind}-{gateway.monitor.source_key(f'{kind} {secret}'):016x}"
+    return f"{kind}-{hasher.source_key(f'{kind} {secret}'):016x}"

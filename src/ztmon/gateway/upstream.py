@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ztmon.gateway.forward import headers_of, status_of
+from ztmon.gateway.forward import REFUSALS, headers_of, status_of
 from ztmon.gateway.http import Headers, Receive, Refused, Scope, Send
 from ztmon.gateway.identity import caller
 from ztmon.gateway.protocol import NO_UPGRADE
@@ -253,9 +253,6 @@ class Call:
                   (b"x-forwarded-host", (self.headers.get(b"x-forwarded-host", host) if trusted else host)),
                   (b"x-forwarded-proto", proto or scope.get("scheme", "http").encode())]  # fmt: skip
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in given]
-
-
-REFUSALS = {429: "too many requests for now; try again later", 401: "authenticate anew", 403: "this caller is blocked"}
 
 
 def kept(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,388 @@
+"""One HTTP exchange between a server and an application: named, counted while it streams, observed when it is over. Natively, for
+a request waits for every step of it.
+
+    Watch           what all exchanges of one application share: names by key and address, templates by route, observe()
+    AsgiExchange    stands for `send`: hands on the awaitable that the server's own `send` makes
+    WsgiExchange    stands for `start_response`, and for the body where its end is not known yet
+
+What comes rarely is left to the adapter's Python: a partner that is not known yet (`partner` stays None), a route that is under
+a prefix (Watch.find). What fails here is told to Watch.failed, and the application goes on. Sizes are bytes of bodies.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from cpython.time cimport perf_counter
+from libc.string cimport memcmp
+
+from ztcore.arguments cimport Text, text_of
+from ztcore.decision cimport Decision
+
+cdef str _CLAIMS = "ztmon.claims"
+
+
+cdef inline Py_ssize_t size_of(object body) except -1:
+    return PyBytes_GET_SIZE(body) if PyBytes_CheckExact(body) else len(body)
+
+
+cdef int slashes_of(object path) except -2:
+    cdef Text text
+    cdef int n = 0
+    cdef Py_ssize_t i
+    alive = text_of(path, "path", &text)
+    for i in range(text.size):
+        n += text.data[i] == 47
+    return n
+
+
+cdef class Watch:
+    """check, observe: the Monitor's; find(scope): route template or None; failed(what, error): counts; late(exchange): where only
+    the address named it, what the application found out meanwhile; told(exchange, ...): None, or called after each; fixed: the one
+    partner, or None; app: the application that partners belong to; key_name: header of the API key (lower case; of WSGI its
+    variable); keys, addresses: names found before; ruled: paths with settings of their own; open: whether a key or an address
+    names a partner without more ado; last: whether the last byte's time counts."""
+
+    cdef readonly object check, observe, find, failed, fixed, app, late, told
+    cdef readonly dict keys, addresses, ruled
+    cdef public dict routes     # by id: (route, slashes, template, whether it has no parameters)
+    cdef public bint ready      # calls may be let through without a look at their settings
+    cdef object key_name
+    cdef readonly bint open, last
+
+    def __init__(self, check, observe, find, failed, late, told, fixed, app, key_name, dict keys, dict addresses, dict ruled,
+                 bint open, bint last):
+        self.check = check
+        self.observe = observe
+        self.ruled = ruled
+        self.find = find
+        self.failed = failed
+        self.late = late
+        self.told = told
+        self.fixed = fixed
+        self.app = app
+        self.key_name = key_name
+        self.keys = keys
+        self.addresses = addresses
+        self.routes = {}
+        self.open = open
+        self.last = last
+
+
+cdef class Exchange:
+    """What both kinds have in common.
+
+    scope: the ASGI scope or WSGI environment; partner: None until it is named; weak: only its address names it; decision: None until
+    it was asked for; clear: nothing is left to be found out before; status: 0 until something is answered; began, first, last:
+    seconds of a clock that only goes forward, 0.0: not yet.
+    """
+
+    cdef readonly object scope
+    cdef public object partner, app, source
+    cdef public bint weak
+    cdef public int status
+    cdef public long long received
+    cdef readonly long long sent
+    cdef readonly double began, first, last
+    cdef readonly bint clear, over
+    cdef readonly object key
+    cdef public object decision
+    cdef Watch watch
+
+    cdef int name(self, bint certified) except -1:
+        """Who calls, where that needs no more than a look."""
+        cdef Watch watch = self.watch
+        cdef PyObject *found
+        self.app = watch.app
+        if watch.fixed is not None:
+            self.partner = watch.fixed
+        elif certified or not watch.open:
+            return 0
+        elif self.key is not None:
+            found = PyDict_GetItem(watch.keys, self.key)
+            if found != NULL:
+                self.partner = <object>found
+        elif self.source is not None and _CLAIMS not in self.scope:
+            found = PyDict_GetItem(watch.addresses, self.source)
+            if found != NULL:
+                self.partner = <object>found
+                self.weak = True
+        return 0
+
+    cdef int ask(self, object path) except -1:
+        """What is in force for who was named, where his call has no settings of its own."""
+        cdef Watch watch = self.watch
+        if self.partner is None or not watch.ready or path in watch.ruled:
+            return 0
+        self.decision = watch.check(self.partner, self.app)
+        self.clear = not (<Decision>self.decision).enforced
+        return 0
+
+    cdef int finish(self) except -1:
+        """It is over: observe it, once."""
+        if self.over:
+            return 0
+        self.over = True
+        if self.watch.last or self.watch.told is not None or self.first == 0.0:
+            self.last = perf_counter()
+        try:
+            if self.weak and _CLAIMS in self.scope:
+                self.watch.late(self)
+            self.record()
+        except Exception as error:
+            self.watch.failed("observing a call", error)
+        return 0
+
+    cdef int record(self) except -1:
+        raise NotImplementedError
+
+    cdef int tell(self, object method, object template, bint bare, object path, object query) except -1:
+        """bare: the template has no parameters, so that without a query the path says nothing more."""
+        cdef Watch watch = self.watch
+        cdef object endpoint = template, raw = None
+        if query is not None:
+            path = path + "?" + query
+        if template is None:
+            endpoint = path
+        elif query is not None or not bare:
+            raw = path
+        if method == "HEAD" or self.status == 204 or self.status == 304:
+            self.sent = 0
+        decision = watch.observe(self.partner, endpoint, method, self.status, self.ms(not watch.last), self.received,
+                                 self.sent, self.source, self.app, None, 1, raw)
+        if watch.told is not None:
+            watch.told(self, method, endpoint, decision)
+        return 0
+
+    def end(self, int status):
+        """It is over, whatever was sent. status: what is known in place of what was answered, 0: that."""
+        if not self.over:
+            if status:
+                self.status = status
+            self.finish()
+
+    cdef double ms(self, bint first):
+        return ((self.first if first and self.first > 0.0 else self.last) - self.began) * 1000.0
+
+    @property
+    def latency_ms(self):
+        """ms until the first byte of the answer; until the end where there was none."""
+        return self.ms(True)
+
+    @property
+    def duration_ms(self):
+        """ms until the last byte of the answer."""
+        return self.ms(False)
+
+
+cdef class AsgiExchange(Exchange):
+    """Called as `send`. announced: the request says that it has a body."""
+
+    cdef object send
+    cdef readonly bint announced
+
+    def __init__(self, Watch watch, dict scope, object send):
+        cdef str kind = scope["type"]
+        cdef object client, extensions
+        self.began = perf_counter()
+        self.watch = watch
+        self.scope = scope
+        self.send = send
+        if kind != "http" and kind != "websocket":
+            return
+        client = scope.get("client")
+        if client is not None:
+            self.source = client[0]
+        self.look(scope["headers"])
+        extensions = scope.get("extensions")
+        self.name(extensions is not None and "tls" in extensions)
+        if kind == "http":
+            self.ask(scope["path"])
+
+    cdef int look(self, object headers) except -1:
+        """Key and announced body."""
+        cdef const char *key = PyBytes_AS_STRING(self.watch.key_name)
+        cdef const char *name
+        cdef Py_ssize_t key_size = PyBytes_GET_SIZE(self.watch.key_name), size
+        cdef object one
+        for one in headers:
+            if type(one) is not tuple or not PyBytes_CheckExact((<tuple>one)[0]):
+                one = tuple(map(bytes, one))
+            size = PyBytes_GET_SIZE((<tuple>one)[0])
+            name = PyBytes_AS_STRING((<tuple>one)[0])
+            if size == key_size and memcmp(name, key, size) == 0:
+                self.key = (<tuple>one)[1] or None
+            if size == 14 and memcmp(name, b"content-length", 14) == 0:
+                self.announced = (<tuple>one)[1] != b"0"
+            elif size == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
+                self.announced = True
+        return 0
+
+    def __call__(self, message):
+        try:
+            self.count(message)
+        except Exception as error:
+            self.watch.failed("counting an answer", error)
+        return self.send(message)
+
+    cdef int count(self, object message) except -1:
+        cdef str kind = (<dict>message)["type"] if type(message) is dict else message["type"]
+        cdef object body
+        if kind == "http.response.body":
+            body = (<dict>message).get("body") if type(message) is dict else message.get("body")
+            if body:
+                self.sent += size_of(body)
+            if not ((<dict>message).get("more_body") if type(message) is dict else message.get("more_body")):
+                self.finish()
+        elif kind == "http.response.start":
+            self.status = message["status"]
+            self.first = perf_counter()
+        elif not self.over:
+            self.count_rare(kind, message)
+        return 0
+
+    cdef int count_rare(self, str kind, object message) except -1:
+        """A WebSocket's handshake, which is over with its answer; files that the server reads itself."""
+        if kind == "websocket.accept" or kind == "websocket.close":
+            self.status = 101 if kind == "websocket.accept" else 403
+            self.first = perf_counter()
+            self.finish()
+        elif kind == "websocket.http.response.start":
+            self.status = message["status"]
+            self.first = perf_counter()
+        elif kind == "websocket.http.response.body":
+            self.sent += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.finish()
+        elif kind == "http.response.pathsend":
+            import os
+            self.sent += os.path.getsize(message["path"])
+            self.finish()
+        elif kind == "http.response.zerocopysend":
+            self.sent += message.get("count") or 0
+            if not message.get("more_body"):
+                self.finish()
+        return 0
+
+    cdef int record(self) except -1:
+        cdef dict scope = self.scope
+        cdef object path = scope["path"], query = scope["query_string"], route = scope.get("route"), template = None
+        cdef tuple known
+        cdef bint bare = False
+        known = self.watch.routes.get(<size_t><PyObject *>route) if route is not None else None
+        if known is not None and known[0] is route and <int>known[1] == slashes_of(path):
+            template, bare = known[2], known[3]
+        elif route is not None or "path_params" in scope:
+            template = self.watch.find(scope)
+            bare = template is not None and "{" not in template
+        return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
+
+
+cdef class WsgiExchange(Exchange):
+    """Called as `start_response`; iterated over as the body where that is not a list."""
+
+    cdef object start, parts, step, template
+    cdef bint found             # the template was looked for, while the framework still knew
+
+    def __init__(self, Watch watch, dict environ, object start):
+        cdef object key = environ.get(watch.key_name)
+        self.began = perf_counter()
+        self.watch = watch
+        self.scope = environ
+        self.start = start
+        self.source = environ.get("REMOTE_ADDR")
+        self.key = key if key else None
+        self.name("SSL_CLIENT_VERIFY" in environ)
+        if not environ.get("SCRIPT_NAME"):
+            self.ask(environ.get("PATH_INFO"))
+
+    def __call__(self, status, headers, exc_info=None):
+        try:
+            self.status = int(status[:3])
+        except Exception as error:
+            self.watch.failed("reading a status", error)
+        self.route()
+        return Writer(self, self.start(status, headers) if exc_info is None else self.start(status, headers, exc_info))
+
+    def body(self, parts):
+        """What the server is to iterate over in place of what the application returned."""
+        cdef object part
+        if type(parts) is list:         # all of it is there
+            self.first = perf_counter()
+            try:
+                for part in <list>parts:
+                    self.sent += size_of(part)
+            except Exception as error:
+                self.watch.failed("counting an answer", error)
+            self.finish()
+            return parts
+        self.parts = parts
+        self.step = iter(parts)
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef object part
+        try:
+            part = next(self.step)
+        except StopIteration:
+            self.finish()
+            raise
+        except BaseException:
+            self.end(500)
+            raise
+        if part:
+            if self.first == 0.0:
+                self.first = perf_counter()
+            self.sent += size_of(part)
+        return part
+
+    def close(self):
+        """The server is done with it, whether or not it sent all."""
+        try:
+            close = getattr(self.parts, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self.finish()
+
+    cdef int route(self) except -1:
+        if not self.found and self.watch.find is not None:
+            self.found = True
+            try:
+                self.template = self.watch.find(self.scope)
+            except Exception as error:
+                self.watch.failed("finding the route", error)
+        return 0
+
+    cdef int record(self) except -1:
+        cdef dict environ = self.scope
+        cdef str path = environ.get("PATH_INFO", ""), root = environ.get("SCRIPT_NAME", "")
+        cdef object query = environ.get("QUERY_STRING"), template
+        self.route()
+        template = self.template
+        if root:
+            path = root + path
+        if not path.isascii():          # PEP 3333 has bytes here, each as a character
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        return self.tell(environ["REQUEST_METHOD"], template, template is not None and "<" not in template, path,
+                         query if query else None)
+
+
+cdef class Writer:
+    """What start_response returns: the old way to send."""
+
+    cdef WsgiExchange exchange
+    cdef object write
+
+    def __cinit__(self, WsgiExchange exchange, object write):
+        self.exchange = exchange
+        self.write = write
+
+    def __call__(self, part):
+        if part:
+            if self.exchange.first == 0.0:
+                self.exchange.first = perf_counter()
+            self.exchange.sent += len(part)
+        return self.write(part)
