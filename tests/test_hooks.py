@@ -129,3 +129,57 @@ def test_falls_are_told_with_the_time_they_fell_due():
     assert at < falls[-1].timestamp <= at + 3600 + 1
     assert {change.cause for change in falls} <= {"fall", "expiry"}
     assert falls[0].timestamp > START
+
+
+def test_async_callbacks_run_on_a_loop_of_their_own():
+    """They wait for what they wait for, on neither the caller's thread nor the one of the others, and flush() waits for them."""
+    import asyncio
+
+    monitor = Monitor()
+    seen, threads = [], set()
+
+    @monitor.on_alert
+    async def page(alert):
+        await asyncio.sleep(0.01)
+        threads.add(threading.current_thread().name)
+        seen.append(alert.partner)
+
+    @monitor.on_action
+    async def broken(response):
+        raise RuntimeError("chat is down")
+
+    for i in range(5):
+        monitor.pin(f"p{i}", Action.BLOCK)
+    monitor.flush()
+    assert sorted(seen) == [f"p{i}" for i in range(5)]
+    assert threads == {"ztmon-tasks"}
+    assert monitor.stats()["hook_failures"] == 5
+    monitor.close()
+    monitor.close()
+
+
+def test_async_callbacks_that_do_not_end_are_bounded(monkeypatch):
+    """Beyond so many under way they are dropped and counted; close() cancels what does not end."""
+    import asyncio
+
+    from ztmon import tasks
+
+    monkeypatch.setattr(tasks, "MOST", 3)
+    monkeypatch.setattr(tasks.Tasks.flush, "__defaults__", (0.1,))
+    monitor = Monitor()
+    cancelled = []
+
+    @monitor.on_alert
+    async def endless(alert):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(alert.partner)
+            raise
+
+    for i in range(5):
+        monitor.pin(f"p{i}", Action.BLOCK)
+    monitor.flush()
+    assert monitor.stats()["hooks_dropped"] == 2
+    monitor.close()
+    assert len(cancelled) == 3

@@ -10,6 +10,7 @@ from ztcore.lanes cimport f4, f4_all, f4_load, f4_min, f4_mul, f4_store
 from ztcore.past cimport past_settle
 from ztcore.policy cimport Policy
 from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, Row, WHYS
+from ztcore.score cimport level_of
 from ztcore.table cimport Table, active_set, row_index
 from ztcore.tails cimport TAIL_KINDS
 from ztcore.throttle cimport throttle_interval
@@ -58,6 +59,20 @@ cdef inline bint enforced(const Policy *policy, uint64_t decision) noexcept nogi
     if policy.newcomers_held and decision & DECISION_HELD and not decision & DECISION_PINNED:
         return False
     return policy.auto_throttle or (decision & (DECISION_PINNED | DECISION_ABSOLUTE)) != 0
+
+cdef inline uint64_t decision_on_route(const Policy *policy, uint64_t word, int cap, float sensitivity, int most) noexcept nogil:
+    """The decision word with the level that it has on a route. cap: of the partner."""
+    cdef int before = decision_level(word), level = before
+    if before > 0 and sensitivity != 1.0 and not word & DECISION_PINNED:
+        level = level_of(decision_score(word) * sensitivity, policy.threshold)
+        if (level < before) == (sensitivity > 1.0):     # what is held longer than its score lasts is held here too
+            level = before
+        level = level if level < cap else cap
+    if level > most:
+        level = most
+    if before < 2 <= level and policy.newcomers_held:
+        word |= DECISION_HELD
+    return (word & ~<uint64_t>7) | <uint64_t>level
 
 cdef inline int64_t expires(const Policy *policy, const Row *row) noexcept nogil:
     """When the level ends for want of fresh evidence."""

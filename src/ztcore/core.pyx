@@ -16,7 +16,7 @@ import numpy as np
 
 from ztcore.layout import EVENT
 
-from ztcore.action cimport (DECISION_HELD, DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level,
+from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level, decision_on_route,
                             decision_score, enforced, expires)
 from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
@@ -35,9 +35,7 @@ from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_post, row_try
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
-from ztcore.policy cimport Policy
 from ztcore.row cimport Row
-from ztcore.score cimport level_of
 from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, clock_move, table_find
 from ztcore.throttle cimport throttle_interval, throttle_wait
 from ztcore.verdict cimport Verdict
@@ -91,21 +89,6 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
             if now < until < INT64_MAX:
                 d.retry_after = (until - now) * 1e-9
     return d
-
-
-cdef uint64_t route_word(const Policy *policy, uint64_t word, int cap, float sensitivity, int most) noexcept nogil:
-    """The decision word with the level that it has on a route."""
-    cdef int before = decision_level(word), level = before
-    if before > 0 and sensitivity != 1.0 and not word & DECISION_PINNED:
-        level = level_of(decision_score(word) * sensitivity, policy.threshold)
-        if (level < before) == (sensitivity > 1.0):     # what is held longer than its score lasts is held here too
-            level = before
-        level = level if level < cap else cap
-    if level > most:
-        level = most
-    if before < 2 <= level and policy.newcomers_held:
-        word |= DECISION_HELD
-    return (word & ~<uint64_t>7) | <uint64_t>level
 
 
 @cython.no_gc_clear         # as Memory
@@ -386,7 +369,7 @@ cdef class Core(Memory):
         cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
         if word == 0:
             return CALM
-        word = route_word(&self.table.header.policy, word, row.max_action, <float>sensitivity, most)
+        word = decision_on_route(&self.table.header.policy, word, row.max_action, <float>sensitivity, most)
         return decide(&self.table, row, word, NULL, now, True, self.own_signals)
 
     def observe_batch(self, events, names=b"", decisions=None):

@@ -1,19 +1,24 @@
 """Callbacks: what they get, and the thread that calls them.
 
 The engine writes every change of a level into a journal of fixed size; one background thread a
-monitor reads it and calls the callbacks, so that no request waits for them. A callback that fails
-is counted and logged at most once a minute, and hurts nobody.
+monitor reads it and calls the callbacks, so that no request waits for them; what an async one returns
+runs on an event loop of its own (tasks.py). A callback that fails is counted and logged at most once a
+minute, and hurts nobody.
 """
 
+import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztcore.levels import Action
 from ztcore.reason import Reason
+
+if TYPE_CHECKING:
+    from ztmon.tasks import Tasks
 
 log = logging.getLogger("ztmon")
 
@@ -107,6 +112,12 @@ class Dispatcher:
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._tasks: Tasks | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Async callbacks that were not run, for too many were under way."""
+        return self._tasks.dropped if self._tasks is not None else 0
 
     def add(self, kind: str, callback: Callable[[Any], object]) -> None:
         """Register a callback; the first one starts the thread."""
@@ -132,11 +143,19 @@ class Dispatcher:
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = None
+        if self._tasks is not None:
+            self._tasks.forked()
         self.start()
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD):
             self.turn()
+
+    def flush(self) -> None:
+        """The same, and wait for the async ones."""
+        self.turn()
+        if self._tasks is not None:
+            self._tasks.flush()
 
     def turn(self) -> None:
         """Call the callbacks for everything that is in the journal. Returns when all have run."""
@@ -180,10 +199,19 @@ class Dispatcher:
 
     def _call(self, kind: str, what: object) -> None:
         for callback in self.callbacks.get(kind, ()):
+            name = f"the callback {getattr(callback, '__qualname__', callback)!s} of on_{kind}"
             try:
-                callback(what)
+                found = callback(what)
+                if inspect.iscoroutine(found):
+                    self._later(name, found)
             except Exception:
-                self._failed(f"the callback {getattr(callback, '__qualname__', callback)!s} of on_{kind}")
+                self._failed(name)
+
+    def _later(self, name: str, coroutine: Any) -> None:
+        if self._tasks is None:
+            from ztmon.tasks import Tasks
+            self._tasks = Tasks(self._failed)
+        self._tasks.run(name, coroutine)
 
     def _failed(self, what: str) -> None:
         self.failed += 1
@@ -200,3 +228,5 @@ class Dispatcher:
             thread.join(timeout=5.0)
         self._thread = None
         self.turn()
+        if self._tasks is not None:
+            self._tasks.close()

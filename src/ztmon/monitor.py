@@ -185,16 +185,16 @@ class Monitor(People):
     def flush(self) -> None:
         """Return when the hooks have run for everything that happened so far, and it is written where it is to be
         remembered."""
-        self._hooks.turn()
+        self._hooks.flush()
         if self._sharing is not None:
             self._sharing.turn()
         for keeper in self._keepers:
             keeper.turn()
 
     def stats(self) -> dict[str, int]:
-        """Counts since the start, by name; `hook_failures` among them; where something is remembered
+        """Counts since the start, by name; `hook_failures` and `hooks_dropped` among them; where something is remembered
         `store_failures` and `store_dropped`, where hosts share `shared`, `share_failures`, `share_refused`, `share_away`."""
-        found = {**super().stats(), "hook_failures": self._hooks.failed}
+        found = {**super().stats(), "hook_failures": self._hooks.failed, "hooks_dropped": self._hooks.dropped}
         if self._keepers:
             found["store_failures"] = sum(keeper.failed for keeper in self._keepers)
             found["store_dropped"] = sum(keeper.dropped for keeper in self._keepers)

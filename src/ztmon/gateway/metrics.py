@@ -35,6 +35,7 @@ COUNTERS = {
     "takeovers": "Rows taken over from processes that ended at work on them.",
     "lost": "Events that processes had begun to post when they ended.",
     "hook_failures": "Callbacks that failed.",
+    "hooks_dropped": "Async callbacks that were dropped because too many were under way.",
     "store_failures": "Writes to the store that failed; each is tried again.",
     "store_dropped": "Entries for the store that were dropped because it was away for too long.",
     "shared": "Partners exchanged with other hosts.",
