@@ -47,7 +47,7 @@ class ZtmonMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: AsgiExchange | None = None
         try:
-            exchange = AsgiExchange(self._watch, scope, send)
+            exchange = self._watch.asgi(scope, send)
             if not exchange.clear:
                 exchange = await self._begun(exchange)
         except Stopped as stopped:

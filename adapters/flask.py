@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 class Ztmon:
-    """Guards a Flask application. Settings as for ztmon.guard.Guard; a `partner` that is a function gets a flask.Request, before
-    Flask has one of its own: `g`, `session` and `current_user` are not there yet."""
+    """Guards a Flask application; `app` is ztmon's name for it. Settings as for ztmon.guard.Guard; a `partner` that is a function
+    gets a flask.Request, before Flask has one of its own: `g`, `session` and `current_user` are not there yet."""
 
-    def __init__(self, app: "Flask | str | None" = None, monitor: Any = None, **settings: Any) -> None:
-        if isinstance(app, str):
-            app, settings["app"] = None, app
-        self._monitor, self._settings = monitor, settings
+    def __init__(self, application: "Flask | None" = None, /, monitor: Any = None, *, app: "Flask | str" = "default",
+                 **settings: Any) -> None:
+        if application is None and not isinstance(app, str):
+            application, app = app, "default"
+        self._monitor, self._settings = monitor, {"app": app, **settings}
         self.middleware: Middleware | None = None
-        if app is not None:
-            self.init_app(app)
+        if application is not None:
+            self.init_app(application)
 
     def init_app(self, app: "Flask") -> None:
         """Put it before the application."""

@@ -34,7 +34,7 @@ class ZtmonMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         exchange: WsgiExchange | None = None
         try:
-            exchange = WsgiExchange(self._watch, environ, start_response)
+            exchange = self._watch.wsgi(environ, start_response)
             if not exchange.clear:
                 exchange = self._begun(exchange)
         except Stopped as stopped:

@@ -1,5 +1,5 @@
-"""Adapters: what they add to a request, beside a bare wrapper, and beside slowapi, Flask-Limiter, the Prometheus instrumentator and
-OpenTelemetry.
+"""Adapters: what they add to a request, beside a bare wrapper, and beside slowapi, Flask-Limiter, the Prometheus instrumentator
+and OpenTelemetry.
 
     python benchmarks/adapters.py OUT.json      measure everything
     python benchmarks/adapters.py serve NAME    FastAPI under uvicorn, guarded by NAME, on a free port, which it prints
@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -269,8 +270,8 @@ def in_process():
         print(partners, result[f"asgi {partners}"], result[f"wsgi {partners}"], flush=True)
     result["fastapi"] = in_turn({name: make_fastapi(name) for name in ("none", "bare", "ztmon", *PEERS)},
                                 lambda app: turn_asgi(app, loop, [b"key"]), 11)
-    result["flask"] = in_turn({name: make_flask(name).wsgi_app for name in ("none", "bare", "ztmon", "Flask-Limiter", "OpenTelemetry")},
-                              lambda app: turn_wsgi(app, ["key"]), 11)
+    names = ("none", "bare", "ztmon", "Flask-Limiter", "OpenTelemetry")
+    result["flask"] = in_turn({name: make_flask(name).wsgi_app for name in names}, lambda app: turn_wsgi(app, ["key"]), 11)
     print(result["fastapi"], result["flask"], flush=True)
     loop.close()
     return result
@@ -298,6 +299,12 @@ class Served(gateway.Contender):
         self.process = subprocess.Popen([sys.executable, __file__, "serve", name], stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
         atexit.register(self.stop)
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                break
+            except OSError:
+                time.sleep(0.1)
         self.load(1)
 
     def load(self, seconds):
@@ -324,7 +331,8 @@ def served():
         server.stop()
     result = {}
     for name, rounds in found.items():
-        result[name] = {"rate": statistics.median(rate for rate, _ in rounds), "core_rate": statistics.median(core for _, core in rounds),
+        result[name] = {"rate": statistics.median(rate for rate, _ in rounds),
+                        "core_rate": statistics.median(core for _, core in rounds),
                         "less": 1.0 - statistics.median(a[0] / b[0] for a, b in zip(rounds, found["none"], strict=True)),
                         "core_less": 1.0 - statistics.median(a[1] / b[1] for a, b in zip(rounds, found["none"], strict=True))}
         print(name, result[name], flush=True)
@@ -333,8 +341,8 @@ def served():
 
 def main(out):
     warnings.simplefilter("ignore")
-    result = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load": os.getloadavg()[0], "rounds": ROUNDS, "connections": CONNECTIONS,
-              "served_rounds": SERVED_ROUNDS}
+    result = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load": os.getloadavg()[0], "rounds": ROUNDS,
+              "connections": CONNECTIONS, "served_rounds": SERVED_ROUNDS}
     result["process"] = in_process()
     result["served"] = served()
     Path(out).parent.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ztcore.core import Core
+from ztcore.decision import Decision
 from ztcore.reason import Reason
 
 class Engine(Core):
@@ -15,6 +16,7 @@ class Engine(Core):
     def settings(self) -> dict[str, Any]: ...
     @property
     def holds(self) -> tuple[int, ...]: ...
+    def peek(self, partner: str, app: str = "default", timestamp: float | None = None) -> Decision: ...
     def pin(
         self, partner: str, level: int, until: float, app: str = "default", timestamp: float | None = None
     ) -> None: ...

@@ -15,8 +15,8 @@ from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAU
 from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek, word_store
-from ztcore.core cimport Core
-from ztcore.decision cimport reasons_of
+from ztcore.core cimport Core, decide
+from ztcore.decision cimport CALM, reasons_of
 from ztcore.feedback cimport excuse, expected_lift, expected_put
 from ztcore.identity cimport identity_forget_partners
 from ztcore.journal cimport JOURNAL_SIZE, Journal, Transition, journal_free, journal_own
@@ -301,6 +301,13 @@ cdef class Engine(Core):
         word_store(&journal.read, journal.read + n)
         journal_free(journal)
         return found[:n]
+
+    def peek(self, partner, app="default", timestamp=None):
+        """check() that takes no token."""
+        cdef Row *row = NULL
+        cdef int64_t now = 0
+        cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
+        return decide(&self.table, row, word, NULL, now, False, self.own_signals) if word else CALM
 
     def row(self, partner, app="default"):
         """A copy of a partner's row as a numpy record of layout.ROW, None for an unknown one."""

@@ -9,6 +9,7 @@ What comes rarely is left to the adapter's Python: a partner that is not known y
 a prefix (Watch.find). What fails here is told to Watch.failed, and the application goes on. Sizes are bytes of bodies.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
@@ -67,6 +68,20 @@ cdef class Watch:
         self.open = open
         self.last = last
 
+    @cython.binding(False)
+    def asgi(self, dict scope, send):
+        """An AsgiExchange that begins now."""
+        cdef AsgiExchange exchange = AsgiExchange.__new__(AsgiExchange)
+        exchange.begin(self, scope, send)
+        return exchange
+
+    @cython.binding(False)
+    def wsgi(self, dict environ, start):
+        """A WsgiExchange that begins now."""
+        cdef WsgiExchange exchange = WsgiExchange.__new__(WsgiExchange)
+        exchange.begin(self, environ, start)
+        return exchange
+
 
 cdef class Exchange:
     """What both kinds have in common.
@@ -114,7 +129,10 @@ cdef class Exchange:
         if self.partner is None or not watch.ready or path in watch.ruled:
             return 0
         self.decision = watch.check(self.partner, self.app)
-        self.clear = not (<Decision>self.decision).enforced
+        if type(self.decision) is Decision:
+            self.clear = not (<Decision>self.decision).enforced
+        else:                           # a gateway's
+            self.clear = not self.decision.enforced
         return 0
 
     cdef int finish(self) except -1:
@@ -174,13 +192,14 @@ cdef class Exchange:
         return self.ms(False)
 
 
+@cython.freelist(16)
 cdef class AsgiExchange(Exchange):
     """Called as `send`. announced: the request says that it has a body."""
 
     cdef object send
     cdef readonly bint announced
 
-    def __init__(self, Watch watch, dict scope, object send):
+    cdef int begin(self, Watch watch, dict scope, object send) except -1:
         cdef str kind = scope["type"]
         cdef object client, extensions
         self.began = perf_counter()
@@ -188,15 +207,14 @@ cdef class AsgiExchange(Exchange):
         self.scope = scope
         self.send = send
         if kind != "http" and kind != "websocket":
-            return
+            return 0
         client = scope.get("client")
         if client is not None:
             self.source = client[0]
         self.look(scope["headers"])
         extensions = scope.get("extensions")
         self.name(extensions is not None and "tls" in extensions)
-        if kind == "http":
-            self.ask(scope["path"])
+        return self.ask(scope["path"]) if kind == "http" else 0
 
     cdef int look(self, object headers) except -1:
         """Key and announced body."""
@@ -277,13 +295,14 @@ cdef class AsgiExchange(Exchange):
         return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
 
 
+@cython.freelist(16)
 cdef class WsgiExchange(Exchange):
     """Called as `start_response`; iterated over as the body where that is not a list."""
 
     cdef object start, parts, step, template
     cdef bint found             # the template was looked for, while the framework still knew
 
-    def __init__(self, Watch watch, dict environ, object start):
+    cdef int begin(self, Watch watch, dict environ, object start) except -1:
         cdef object key = environ.get(watch.key_name)
         self.began = perf_counter()
         self.watch = watch
@@ -292,8 +311,7 @@ cdef class WsgiExchange(Exchange):
         self.source = environ.get("REMOTE_ADDR")
         self.key = key if key else None
         self.name("SSL_CLIENT_VERIFY" in environ)
-        if not environ.get("SCRIPT_NAME"):
-            self.ask(environ.get("PATH_INFO"))
+        return 0 if environ.get("SCRIPT_NAME") else self.ask(environ.get("PATH_INFO"))
 
     def __call__(self, status, headers, exc_info=None):
         try:

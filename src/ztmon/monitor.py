@@ -118,6 +118,14 @@ class Monitor(People):
         order = np.lexsort((-found["score"], -found["level"].astype(int)))[:limit]
         return [row for key in found["key"][order] if (row := row_of(self, int(key))) is not None]
 
+    def highest(self, level: Action) -> list[Profile]:
+        """Partners at that level or above."""
+        from ztcore.snapshot import row_of, scores
+        self._let_fall()
+        found = scores(self)
+        rows = [row_of(self, int(key)) for key in found["key"][found["level"] >= level]]
+        return [read_profile(self, row) for row in rows if row is not None]
+
     def listen(self, listener: Callable[[list[Change]], object]) -> None:
         """Hand changes of level and crossings of thresholds, as they come, to a part that does not wait: before hooks run."""
         self._hooks.listen(listener)

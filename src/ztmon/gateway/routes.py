@@ -86,6 +86,6 @@ class Table:
 
 def all_routes() -> tuple[Route, ...]:
     """Every route of the gateway."""
-    from ztmon.gateway import control, history, metrics, openapi, reading, stream, telemetry
-    return (*telemetry.ROUTES, *reading.ROUTES, *history.ROUTES, *control.ROUTES, *stream.ROUTES, *metrics.ROUTES,
-            *openapi.ROUTES)
+    from ztmon.gateway import control, decisions, history, metrics, openapi, reading, stream, telemetry
+    return (*telemetry.ROUTES, *decisions.ROUTES, *reading.ROUTES, *history.ROUTES, *control.ROUTES, *stream.ROUTES,
+            *metrics.ROUTES, *openapi.ROUTES)

@@ -4,6 +4,7 @@
     callers.py   who calls: the application's word, certificate, API key, verified token, trusted proxy, address
     rules.py     settings of single routes
     refusal.py   a Decision as status, headers and problem+json
+    remote.py    a gateway in place of a Monitor
 """
 
 from ztmon.guard.guard import Guard

@@ -69,13 +69,16 @@ class Guard:
     whose X-Forwarded-For and X-Partner-ID are believed. routes: settings by path (a Rule, or a map of its names); exempt: paths
     left alone; max_action, sensitivity: of all other routes. delay_ms: a throttled call that would pass within so many ms waits
     (ASGI). latency: "first" byte or "last", which of them the engine learns. on_call: called with a Call after each one.
-    Raises ConfigError.
+    gateway_url, token, hash_key, refresh_seconds: a gateway in place of a monitor, as for ztmon.guard.remote.Remote. Raises
+    ConfigError.
     """
 
     def __init__(self, monitor: Any = None, *, partner: str | Callable[[Any], Any] | None = None, app: str = "default",
                  key_header: str = "x-api-key", trusted_proxies: Iterable[str] = (), routes: Mapping[str, Any] | None = None,
                  exempt: Iterable[str] = HEALTH, max_action: Action | str = Action.BLOCK, sensitivity: float = 1.0,
-                 delay_ms: float = 0.0, latency: str = "first", on_call: Callable[[Call], object] | None = None) -> None:
+                 delay_ms: float = 0.0, latency: str = "first", on_call: Callable[[Call], object] | None = None,
+                 gateway_url: str | None = None, token: str | None = None, hash_key: bytes | str | None = None,
+                 refresh_seconds: float = 1.0) -> None:
         if partner is not None and not callable(partner) and (not isinstance(partner, str) or not partner):
             raise ConfigError(f"partner is {partner!r}; allowed is a name, or a function that finds it")
         if not isinstance(app, str) or not app:
@@ -88,12 +91,20 @@ class Guard:
             raise ConfigError(f"key_header is {key_header!r}; allowed is the name of a header")
         self.rules = Rules(routes or {}, exempt, Rule(max_action=max_action, sensitivity=sensitivity))  # type: ignore[arg-type]
         self.own = monitor is None
-        self.monitor = _monitor() if monitor is None else monitor
+        self.monitor: Any
+        if gateway_url is None:
+            self.monitor = _monitor() if monitor is None else monitor
+        elif monitor is None:
+            from ztmon.guard.remote import Remote, sensitive
+            sensitive(self.rules)
+            self.monitor = Remote(gateway_url, app, token, hash_key, refresh_seconds)
+        else:
+            raise ConfigError("monitor and gateway_url are both given; one of them knows the partners")
         self.fixed = partner if isinstance(partner, str) else None
         self.ask = partner if callable(partner) else None
         self.app = app
         self.key_header = key_header.lower()
-        self.callers = Callers(self.monitor, trusted_proxies)
+        self.callers = Callers(self.monitor if getattr(self.monitor, "hashes", True) else None, trusted_proxies)
         self.delay = delay_ms / 1000.0
         self.last = latency == "last"
         self.on_call = on_call

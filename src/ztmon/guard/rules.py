@@ -1,7 +1,7 @@
 """Settings of single routes, by path: what is exempt, how far a decision may go, how much a score counts."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,13 @@ class Rules:
             self._add(path, rule if isinstance(rule, Rule) else made(path, rule))
         self.plain = other.plain and not self._patterns
         """Whether only the paths in `exact` have rules that change anything."""
+
+    def __iter__(self) -> Iterator[Rule]:
+        yield self.other
+        for by_method in self.exact.values():
+            yield from by_method.values()
+        for _, _, rule in self._patterns:
+            yield rule
 
     def _add(self, key: str, rule: Rule) -> None:
         method, _, path = key.rpartition(" ")

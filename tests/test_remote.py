@@ -1,0 +1,192 @@
+"""A guard with a gateway in place of a monitor: telemetry there, decisions back, and what happens while it is away."""
+
+import json
+import logging
+import threading
+
+import pytest
+
+from ztmon import ConfigError
+from ztmon.guard import remote
+from ztmon.guard.remote import Held, filled
+
+from . import webapps
+from .frameworks import fastapi, flask
+from .gateways import Gateway, ztmon
+from .servers import free_port, until
+from .webapps import call, problem
+
+ENFORCED = {"SHADOW_MODE": "false"}
+
+
+def pin(gateway, partner, level="block", ttl=600):
+    status, _ = gateway.do("POST", f"/partners/{partner}/pin", {"level": level, "ttl": ttl, "reason": "a test"})
+    assert status == 200
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with Gateway("--udp", "-", env=ENFORCED) as gateway:
+        yield gateway
+
+
+@pytest.fixture(autouse=True)
+def ended():
+    """No copy of decisions outlives its test."""
+    yield
+    for one in list(remote._alive):
+        one.close()
+
+
+def url(gateway):
+    return f"http://127.0.0.1:{gateway.port}"
+
+
+@pytest.mark.parametrize(("factory", "serve"), [(fastapi, webapps.asgi), (flask, webapps.wsgi)], ids=["fastapi", "flask"])
+def test_calls_reach_the_gateway_and_its_decisions_come_back(gateway, factory, serve):
+    """Events with templates arrive; who is blocked there is refused here, and let in again when it is lifted."""
+    name = factory.__name__
+    app = factory(gateway_url=url(gateway), partner=name, refresh_seconds=0.05)
+    with serve(app) as port:
+        for i in range(5):
+            assert call(port, f"/orders/{1000 + i}?page=1")[0] == 200
+        until(lambda: gateway.get(f"/partners/{name}")[1].get("events") == 5)
+        assert gateway.get(f"/partners/{name}")[1]["endpoints"] == [{"endpoint": "GET /orders/{id}", "calls": 5}]
+        for level, status in (("quarantine", 401), ("block", 403)):
+            pin(gateway, name, level)
+            until(lambda status=status: call(port, "/orders/1")[0] == status)
+            assert int(call(port, "/orders/1")[1]["Retry-After"]) > 500
+        pin(gateway, name, "throttle")
+        until(lambda: call(port, "/orders/1")[0] in (200, 429))
+        found = {call(port, "/orders/1")[0] for _ in range(12)}
+        assert 429 in found
+        assert gateway.do("DELETE", f"/partners/{name}/pin?reason=over")[0] == 200
+        until(lambda: call(port, "/orders/1")[0] == 200)
+
+
+def test_a_gateway_that_is_away_changes_nothing_until_decisions_end(tmp_path, caplog):
+    """It is killed and started again on the same port: requests are served, a decision stands until its end and not beyond,
+    that is said at once, and so is its return."""
+    port = free_port()
+
+    def start():
+        return Gateway("--udp", "-", "--port", str(port), env=ENFORCED)
+
+    gateway = start()
+    app = fastapi(gateway_url=f"http://127.0.0.1:{port}", refresh_seconds=0.05,
+                  partner=lambda request: request.headers.get("x-who"))
+    with webapps.asgi(app) as here:
+        def ask(who):
+            return call(here, "/orders/1", **{"X-Who": who})[0]
+
+        assert [ask("long"), ask("short")] == [200, 200]
+        until(lambda: gateway.get("/partners/short")[0] == 200 and gateway.get("/partners/long")[0] == 200)
+        pin(gateway, "long", ttl=600)
+        pin(gateway, "short", ttl=3)
+        until(lambda: ask("long") == 403 and ask("short") == 403)
+        gateway.process.kill()
+        gateway.stop()
+        until(lambda: any("cannot be reached" in record.getMessage() for record in caplog.records))
+        assert ask("long") == 403
+        assert ask("new") == 200
+        until(lambda: ask("short") == 200)
+        assert ask("long") == 403
+        again = start()
+        try:
+            until(lambda: any("is back" in record.getMessage() for record in caplog.records))
+            until(lambda: ask("long") == 200)      # the new one knows of no pin
+            said = [record for record in caplog.records if "cannot be reached" in record.getMessage()]
+            assert [record.levelno for record in said] == [logging.ERROR]
+            assert "decisions stand until they end" in said[0].getMessage()
+        finally:
+            again.stop()
+
+
+def test_a_token_names_callers_and_bounds_what_is_told(tmp_path):
+    """With a token of one application keys are hashed with it, and decisions about other applications stay at the gateway."""
+    store = tmp_path / "z.db"
+    control = ztmon("token", "add", "boss", "--role", "control", "--store", str(store)).split()[-1]
+    token = ztmon("token", "add", "shop", "--role", "telemetry", "--app", "shop", "--store", str(store)).split()[-1]
+    with Gateway("--udp", "-", store=store, token=control, env=ENFORCED) as gateway:
+        app = flask(gateway_url=url(gateway), token=token, app="shop", refresh_seconds=0.05)
+        with webapps.wsgi(app) as port:
+            assert call(port, "/orders/1", key="secret")[0] == 200
+            until(lambda: len(gateway.get("/partners")[1]["partners"]) == 1)
+            (known,) = gateway.get("/partners")[1]["partners"]
+            assert known["app"] == "shop"
+            assert known["partner"].startswith("key-")
+            for name in ("shop", "other"):
+                body = {"level": "block", "ttl": 600, "reason": "a test"}
+                assert gateway.do("POST", f"/partners/{known['partner']}/pin?app={name}", body)[0] in (200, 404)
+            until(lambda: call(port, "/orders/1", key="secret")[0] == 403)
+            status, told = gateway.get("/decisions", token=token)
+            assert (status, [one["app"] for one in told["decisions"]]) == (200, ["shop"])
+
+
+def test_without_a_key_to_hash_with_nobody_is_named(caplog):
+    """Neither keys nor addresses go out as they are: such calls pass, are counted, and the log says what to set."""
+    app = flask(gateway_url=f"http://127.0.0.1:{free_port()}")
+    with webapps.wsgi(app) as port:
+        assert call(port, "/orders/1")[0] == 200
+    assert app.extensions["ztmon"].stats()["unnamed"] == 1
+    assert any("needs hash_key=" in record.getMessage() for record in caplog.records)
+
+
+def test_a_quarantine_ends_by_the_applications_word(gateway):
+    """reauthenticated() tells the gateway, and the copy here at once."""
+    app = flask(gateway_url=url(gateway), partner="anew", refresh_seconds=0.05)
+    monitor = app.extensions["ztmon"].monitor
+    with webapps.wsgi(app) as port:
+        call(port, "/orders/1")
+        until(lambda: gateway.get("/partners/anew")[0] == 200)
+        pin(gateway, "anew", "quarantine")
+        until(lambda: call(port, "/orders/1")[0] == 401)
+        assert monitor.reauthenticated("anew")
+        assert call(port, "/orders/1")[0] == 200
+        assert not monitor.reauthenticated("anew")
+
+
+def test_tokens_of_a_throttle_are_taken_one_by_one():
+    """Six seconds' worth at once, then one an interval; a highest level of the route bounds what is done."""
+    held = Held({"level": "throttle", "score": 70.0, "interval": 2.0, "ends_seconds": None}, 0.0)
+    assert [held.decide(4, 100.0).enforced for _ in range(5)] == [False, False, False, True, True]
+    assert held.decide(4, 100.0).retry_after == pytest.approx(2.0)
+    assert not held.decide(4, 102.0).enforced
+    block = Held({"level": "block", "score": 99.0, "interval": 0.0, "ends_seconds": 60.0}, 0.0)
+    assert (block.decide(4, 10.0).retry_after, block.decide(1, 10.0).enforced) == (50.0, False)
+    assert block.decide(2, 10.0).level == 2
+
+
+@pytest.mark.parametrize(("template", "path", "expected"), [
+    ("/orders/{id}", "/orders/42", "/orders/42"), ("/orders/{id}", "/orders/42?page=2", "/orders/42?page=2"),
+    ("/users/<name>", "/users/ann", "/users/<name>?ann"), ("/users/{name}", "/users/a'--?x=1", "/users/{name}?a'--&x=1"),
+    ("/x/{id}", "/x/0b5e8a52-6c7e-4b5f-9d1c-1f2a3b4c5d6e", "/x/0b5e8a52-6c7e-4b5f-9d1c-1f2a3b4c5d6e"),
+    ("/f/{p:path}", "/f/a/b", "/f/{p:path}?/f/a/b"), ("/plain", "/plain?q=1", "/plain?q=1"),
+])
+def test_a_template_and_its_path_become_one_text(template, path, expected):
+    """Ids stay in place, so that sequences are seen; names go where only patterns are looked for."""
+    assert filled(template, path) == expected
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"gateway_url": "udp://127.0.0.1:9001"}, "gateway_url is"), ({"refresh_seconds": 0}, "refresh_seconds is 0"),
+    ({"hash_key": "xyz"}, "hash_key is"), ({"sensitivity": 2.0}, "sensitivity of a route is set"),
+    ({"monitor": object()}, "monitor and gateway_url are both given"),
+])
+def test_settings_that_do_not_go_together_are_refused(settings, said):
+    """At the start, with what is allowed."""
+    with pytest.raises(ConfigError, match=said):
+        flask(**{"gateway_url": "http://127.0.0.1:1", **settings})
+    assert [thread.name for thread in threading.enumerate() if thread.name == "ztmon-decisions"] == []
+
+
+def test_refused_calls_say_why(gateway):
+    """The same problem+json as with a monitor."""
+    app = flask(gateway_url=url(gateway), partner="said", refresh_seconds=0.05)
+    with webapps.wsgi(app) as port:
+        call(port, "/orders/1")
+        until(lambda: gateway.get("/partners/said")[0] == 200)
+        pin(gateway, "said")
+        until(lambda: call(port, "/orders/1")[0] == 403)
+        found = problem(call(port, "/orders/1"))
+        assert json.loads(json.dumps(found))["violated-policies"] == ["block"]
