@@ -8,6 +8,7 @@
 # make races     several workers' threads on one state under ThreadSanitizer (two minutes)
 # make stress    kill two hundred workers of a shared state; check the larger models (minutes)
 # make fuzz      hostile bodies, headers and requests: atheris, schemathesis against the OpenAPI, ten million datagrams (minutes)
+# make frameworks the adapters before the oldest and the newest Flask, FastAPI, Starlette, Litestar and Django (minutes)
 # make lint      ruff and mypy
 # make clean     remove what was built; make distclean: the virtual environment too
 #
@@ -19,7 +20,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test build bench sharing detection sanitize races stress fuzz lint clean distclean
+.PHONY: run test build bench sharing detection sanitize races stress fuzz frameworks lint clean distclean
 
 run: build
 	$(VENV)/bin/ztmon serve --demo
@@ -39,7 +40,9 @@ bench: build $(VENV)/stamp-bench
 	$(PY) benchmarks/shared.py build/shared.json
 	$(PY) benchmarks/datagrams.py build/datagrams.json
 	$(PY) benchmarks/gateway.py build/gateway.json
-	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json build/datagrams.json
+	$(PY) benchmarks/adapters.py build/adapters.json
+	$(PY) benchmarks/report.py build/bench.json build/replay.json build/shared.json build/gateway.json build/datagrams.json \
+		build/adapters.json
 
 sharing: build $(VENV)/stamp-test
 	mkdir -p build
@@ -57,7 +60,7 @@ sanitize: $(VENV)/stamp-test
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
-	$(PY) -m pytest -m "not whole_tree and not memory" -p no:cacheprovider --capture=sys
+	$(PY) -m pytest -m "not whole_tree and not memory and not frameworks" -p no:cacheprovider --capture=sys
 
 # Its shadow memory wants the addresses where they were before kernels spread them: setarch -R.
 races: $(VENV)/stamp-test
@@ -79,6 +82,9 @@ fuzz: build $(VENV)/stamp-fuzz
 	$(PY) tests/fuzz_routes.py $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz_datagrams $(FUZZ_SECONDS)
 	$(PY) -m tests.hostile $(FUZZ_DATAGRAMS)
+
+frameworks: build $(VENV)/stamp-test
+	$(PY) -m pytest -m frameworks -rP tests/test_versions.py
 
 lint: $(VENV)/stamp-test
 	$(PY) -m ruff check .

@@ -88,6 +88,7 @@ class ZtmonMiddleware:
                 guard.unnamed += 1
                 return None
         await self._held(exchange, rule, exchange.decision or guard.check(exchange, rule))
+        exchange.begin_now()
         return exchange
 
     async def _held(self, exchange: AsgiExchange, rule: Rule, decision: Decision) -> None:

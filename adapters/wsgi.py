@@ -75,6 +75,7 @@ class ZtmonMiddleware:
         decision = exchange.decision or guard.check(exchange, rule)
         if decision.enforced:
             raise Stopped(decision)
+        exchange.begin_now()
         return exchange
 
     def _asked(self, exchange: WsgiExchange) -> bool:

@@ -322,7 +322,7 @@ class Served(gateway.Contender):
 
 def served():
     """Throughput of each, and what is less than without any: medians of the ratios within a round."""
-    servers = {name: Served(name) for name in ("none", "ztmon", *PEERS)}
+    servers = {name: Served(name) for name in ("none", "bare", "ztmon", *PEERS)}
     found = {name: [] for name in servers}
     for i in range(SERVED_ROUNDS):
         for name in list(servers) if i % 2 else reversed(servers):

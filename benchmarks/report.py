@@ -120,6 +120,35 @@ with httptools, uvloop and our protocol) reads the body and answers the same fro
 |---|---|---|---|---|
 """
 
+ADAPTERS = """
+## Adapters
+
+Measured on {date}: an application that answers two bytes from constants is called as a server calls it, with a scope made anew
+for each request, an API key and six other headers, at a route with a parameter; time of the processor that each contender
+adds, medians of {rounds} rounds in turn, and the least of all rounds, which other people's work disturbs least. *bare*: a
+wrapper of receive and send (start_response and body) that does nothing; *lean*: the same with a clock, a status, a size and two
+means a partner in Python. Allowed is twice the bare wrapper, and 5 us. The load of the machine of {cores} cores before it began
+was {load:.1f}.
+
+| | partners | ztmon | least | bare | least | ratio of the least | lean, least |
+|---|---|---|---|---|---|---|---|
+"""
+
+ADAPTED = """
+Before a whole FastAPI and Flask application, beside others, in the same process and run:
+
+| | bare | ztmon | others |
+|---|---|---|---|
+"""
+
+SERVED = """
+FastAPI under uvicorn (httptools, uvloop), {connections} connections of wrk that are never idle, medians of {served_rounds} rounds
+in turn, each against the application alone in its own round. Allowed is 5 % less.
+
+| | requests/s | less | requests/s of processor time | less |
+|---|---|---|---|---|
+"""
+
 SERVERS = """
 The same application under other servers, in requests a second of processor time of all their threads: one event a request,
 and batches of 1,000. *plain*: uvicorn without our limits on slow and endless heads; *asyncio*: without uvloop; *h11*: without
@@ -145,7 +174,7 @@ def cpu():
     return platform.machine()
 
 
-def page(found, replay, shared, http, udp):
+def page(found, replay, shared, http, udp, adapters):
     """The text of docs/performance.md."""
     info = {tuple(b["group"].split()): b["extra_info"] for b in found["benchmarks"]}
     machine = found["machine_info"]
@@ -178,6 +207,8 @@ def page(found, replay, shared, http, udp):
         text += http_part(http)
     if udp:
         text += udp_part(udp)
+    if adapters:
+        text += adapters_part(adapters)
     if shared:
         text += shared_part(shared)
     return text
@@ -213,6 +244,29 @@ def udp_part(udp):
     return text
 
 
+def adapters_part(adapters):
+    """The part that is the adapters'."""
+    text = ADAPTERS.format(cores=os.cpu_count(), **adapters)
+    process = adapters["process"]
+    for key, x in process.items():
+        protocol, _, partners = key.partition(" ")
+        if partners:
+            ours, bare = x["ztmon"], x["bare"]
+            lean = f"{x['lean']['least_us']:.1f} us" if "lean" in x else ""
+            text += (f"| {protocol.upper()} | {int(partners):,} | {ours['us']:.1f} us | {ours['least_us']:.1f} us | "
+                     f"{bare['us']:.1f} us | {bare['least_us']:.1f} us | {ours['least_us'] / bare['least_us']:.1f} | {lean} |\n")
+    text += ADAPTED
+    for key, name in (("fastapi", "FastAPI"), ("flask", "Flask")):
+        x = process[key]
+        others = ", ".join(f"{peer} {x[peer]['us']:.0f} us" for peer in x if peer not in ("none", "bare", "ztmon"))
+        text += f"| {name} | {x['bare']['us']:.0f} us | {x['ztmon']['us']:.0f} us | {others} |\n"
+    text += SERVED.format(**adapters)
+    for name, x in adapters["served"].items():
+        text += (f"| {'alone' if name == 'none' else name} | {x['rate']:,.0f} | {x['less']:.1%} | {x['core_rate']:,.0f} | "
+                 f"{x['core_less']:.1%} |\n")
+    return text
+
+
 def shared_part(shared):
     """The part that is one state's: what it costs, what others cost, what the slowest call is."""
     text = SHARED.format(**shared)
@@ -245,14 +299,15 @@ def without(text, title):
     return text[:at] + (text[end:] if end >= 0 else ""), at
 
 
-def main(bench, replay, shared, http, udp):
-    """Without the figures of `bench` only the parts on one state, HTTP and UDP are written anew, where there are figures."""
-    found, of_shared, of_http, of_udp = read(bench), read(shared), read(http), read(udp)
+def main(bench, replay, shared, http, udp, adapters):
+    """Without the figures of `bench` only the other parts are written anew, where there are figures."""
+    found, of_shared, of_http, of_udp, of_adapters = read(bench), read(shared), read(http), read(udp), read(adapters)
     if found is not None:
-        PAGE.write_text(page(found, read(replay), of_shared, of_http, of_udp))
+        PAGE.write_text(page(found, read(replay), of_shared, of_http, of_udp, of_adapters))
     else:
         text = PAGE.read_text()
         for title, part in (("HTTP", of_http and http_part(of_http)), ("UDP", of_udp and udp_part(of_udp)),
+                            ("Adapters", of_adapters and adapters_part(of_adapters)),
                             ("One state for several processes", of_shared and shared_part(of_shared))):
             if part:
                 text, at = without(text, title)

@@ -8,7 +8,8 @@ import pytest
 
 from ztmon import ConfigError
 from ztmon.guard import remote
-from ztmon.guard.remote import Held, filled
+from ztmon.guard.held import Held
+from ztmon.guard.remote import filled
 
 from . import webapps
 from .frameworks import fastapi, flask

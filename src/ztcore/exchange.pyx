@@ -171,6 +171,10 @@ cdef class Exchange:
             watch.told(self, method, endpoint, decision)
         return 0
 
+    def begin_now(self):
+        """What was spent before is not the application's time."""
+        self.began = perf_counter()
+
     def end(self, int status):
         """It is over, whatever was sent. status: what is known in place of what was answered, 0: that."""
         if not self.over:

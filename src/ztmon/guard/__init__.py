@@ -4,7 +4,7 @@
     callers.py   who calls: the application's word, certificate, API key, verified token, trusted proxy, address
     rules.py     settings of single routes
     refusal.py   a Decision as status, headers and problem+json
-    remote.py    a gateway in place of a Monitor
+    remote.py    a gateway in place of a Monitor; held.py: one of its decisions, as it is kept here
 """
 
 from ztmon.guard.guard import Guard

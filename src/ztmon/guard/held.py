@@ -1,0 +1,59 @@
+"""One decision of a gateway's, as it is kept beside an application: until when, and the tokens of a throttle."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ztcore.levels import Action
+
+BURST_SECONDS = 6.0
+"""So many seconds' worth of a throttled partner's calls may come at once, as in the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDecision:
+    """As ztcore.decision.Decision, without reasons: these are with the gateway."""
+
+    level: int = 0
+    score: float = 0.0
+    enforced: bool = False
+    retry_after: float = 0.0
+    interval: float = 0.0
+    reasons: tuple[Any, ...] = ()
+
+    @property
+    def action(self) -> Action:
+        """The same as the level."""
+        return Action(self.level)
+
+
+CALM = RemoteDecision()
+
+
+class Held:
+    """One decision of the gateway's. ends: by time.monotonic()."""
+
+    __slots__ = ("arrival", "ends", "interval", "level", "score")
+
+    def __init__(self, told: dict[str, Any], now: float) -> None:
+        self.level = int(Action[told["level"].upper()])
+        self.score = float(told["score"])
+        self.interval = float(told["interval"])
+        self.ends = math.inf if told["ends_seconds"] is None else now + float(told["ends_seconds"])
+        self.arrival = 0.0
+
+    def decide(self, most: int, now: float) -> RemoteDecision:
+        """For one call, which takes a token where it is throttled: GCRA, as in the engine."""
+        level = min(self.level, most)
+        if level < Action.THROTTLE:
+            return RemoteDecision(level, self.score)
+        if level > Action.THROTTLE:
+            wait = self.ends - now if self.ends < math.inf else 0.0
+            return RemoteDecision(level, self.score, True, wait)
+        interval = self.interval or 60.0
+        arrival = max(self.arrival, now)
+        wait = arrival + interval - now - max(BURST_SECONDS, interval)
+        if wait > 0.0:
+            return RemoteDecision(level, self.score, True, wait, interval)
+        self.arrival = arrival + interval
+        return RemoteDecision(level, self.score, False, 0.0, interval)
