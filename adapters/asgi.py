@@ -40,7 +40,7 @@ class ZtmonMiddleware:
         self.guard = Guard(monitor, app=app, **settings)
         templates = Templates()
         self._watch = self.guard.watch(templates.find, self.guard.key_header.encode("latin-1"))
-        self._watch.routes = templates.whole
+        templates.watch = self._watch
         self._waits = inspect.iscoroutinefunction(self.guard.ask)
         self._said = False
 
@@ -48,7 +48,7 @@ class ZtmonMiddleware:
         exchange: AsgiExchange | None = None
         try:
             exchange = self._watch.asgi(scope, send)
-            if not exchange.clear:
+            if not exchange:        # it is not clear that it may pass
                 exchange = await self._begun(exchange)
         except Stopped as stopped:
             self.guard.refused += 1

@@ -4,6 +4,7 @@ others leave at least the parameters of the path."""
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ztcore.exchange import Watch
 from ztmon.guard.rules import Rules
 
 KEPT = 4096
@@ -11,11 +12,12 @@ KEPT = 4096
 
 
 class Templates:
-    """Finds the template of a call that was routed. whole: routes by id, for ztcore.exchange.Watch, whose quick way this is: a
-    route whose path has as many slashes as the call's is under no prefix."""
+    """Finds the template of a call that was routed. watch: is told of routes, and looks at what it was told first; a route whose
+    path has as many slashes as the call's is under no prefix."""
 
     def __init__(self) -> None:
-        self.whole: dict[int, tuple[Any, int, str, bool]] = {}
+        self.watch: Watch | None = None
+        self.whole: dict[int, tuple[Any, int, str]] = {}
         self._under: dict[tuple[int, str], str] = {}
         self._named: dict[str, str] = {}
 
@@ -26,19 +28,23 @@ class Templates:
             known = self.whole.get(id(route))
             if known is None or known[0] is not route:
                 known = self._know(route)
-            return known[2] if known[1] == scope["path"].count("/") else self._joined(scope, route, known)
+            if known[1] != scope["path"].count("/"):
+                return self._joined(scope, route, known)
+            if self.watch is not None:
+                self.watch.know(*known)
+            return known[2]
         named = scope.get("path_template")
         if named:
             return self._same(named)
         return self._put_back(scope) if scope.get("path_params") else None
 
-    def _know(self, route: Any) -> tuple[Any, int, str, bool]:
-        """A route with its own template and its slashes; -1: it may have any number."""
+    def _know(self, route: Any) -> tuple[Any, int, str]:
+        """A route with its own slashes and template; -1: it may have any number."""
         template = str(getattr(route, "path", "") or "")
         slashes = -1 if ":path}" in template or is_mount(route) else template.count("/")
         if len(self.whole) >= KEPT:
             self.whole.clear()
-        found = self.whole[id(route)] = route, slashes, self._same(template), "{" not in template
+        found = self.whole[id(route)] = route, slashes, self._same(template)
         return found
 
     def _same(self, template: str) -> str:
@@ -47,7 +53,7 @@ class Templates:
             self._named.clear()
         return self._named.setdefault(template, template)
 
-    def _joined(self, scope: Any, route: Any, known: tuple[Any, int, str, bool]) -> str | None:
+    def _joined(self, scope: Any, route: Any, known: tuple[Any, int, str]) -> str | None:
         """The route is in a router or an application under a prefix, which may have parameters of its own."""
         path, parameters = scope["path"], scope.get("path_params") or {}
         if is_mount(route):

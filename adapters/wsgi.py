@@ -35,7 +35,7 @@ class ZtmonMiddleware:
         exchange: WsgiExchange | None = None
         try:
             exchange = self._watch.wsgi(environ, start_response)
-            if not exchange.clear:
+            if not exchange:        # it is not clear that it may pass
                 exchange = self._begun(exchange)
         except Stopped as stopped:
             self.guard.refused += 1

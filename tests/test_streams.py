@@ -289,7 +289,7 @@ def test_what_is_not_covered_is_said_at_the_start(caplog):
 
 
 def test_templates_of_routes_that_are_gone_are_not_mistaken():
-    """A route at the address of one that was collected is known by itself."""
+    """A route at the address of one that was collected is known by itself, and so is one that shares its place."""
     class Route:
         def __init__(self, path):
             self.path = path
@@ -300,3 +300,21 @@ def test_templates_of_routes_that_are_gone_are_not_mistaken():
     second = Route("/b/{y}")
     templates.whole[id(second)] = templates.whole.pop(id(first))
     assert templates.find({"route": second, "path": "/b/1"}) == "/b/{y}"
+
+
+def test_many_routes_are_told_apart():
+    """More routes than places are remembered natively, called in turn: each call is known by its own."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def page(request):
+        return PlainTextResponse("ok")
+
+    routes = [Route(f"/area{i}/{{x}}", page) for i in range(150)]
+    with guarded(Starlette(routes=routes)) as (port, _, calls):
+        for _ in range(2):
+            for i in range(150):
+                call(port, f"/area{i}/{i}")
+        until(lambda: len(calls) == 300)
+    assert [told.endpoint for told in calls] == [f"/area{i}/{{x}}" for i in range(150)] * 2

@@ -13,13 +13,37 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from cpython.time cimport perf_counter
+from cpython.unicode cimport PyUnicode_GET_LENGTH
+from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
 from ztcore.arguments cimport Text, text_of
 from ztcore.decision cimport Decision
 
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    int CLOCK_MONOTONIC
+    int clock_gettime(int clock, timespec *now)
+
+cdef enum:
+    PLACES = 64                 # of routes seen lately
+
 cdef str _CLAIMS = "ztmon.claims"
+
+
+cdef inline double seconds_now() noexcept nogil:
+    """Seconds of a clock that only goes forward."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double>now.tv_sec + <double>now.tv_nsec * 1e-9
+
+
+cdef inline uint64_t length_bit(object path) except 0:
+    """One bit for the length of a text: most paths are told from those with settings by it alone."""
+    return <uint64_t>1 << (PyUnicode_GET_LENGTH(<str?>path) & 63)
 
 
 cdef inline Py_ssize_t size_of(object body) except -1:
@@ -36,6 +60,10 @@ cdef int slashes_of(object path) except -2:
     return n
 
 
+cdef inline Py_ssize_t route_place(object route) noexcept:
+    return <Py_ssize_t>((<size_t><PyObject *>route >> 4) % PLACES)
+
+
 cdef class Watch:
     """check, observe: the Monitor's; find(scope): route template or None; failed(what, error): counts; late(exchange): where only
     the address named it, what the application found out meanwhile; told(exchange, ...): None, or called after each; fixed: the one
@@ -45,7 +73,8 @@ cdef class Watch:
 
     cdef readonly object check, observe, find, failed, fixed, app, late, told
     cdef readonly dict keys, addresses, ruled
-    cdef public dict routes     # by id: (route, slashes, template, whether it has no parameters)
+    cdef list routes            # by address, at most one a place: (route, slashes, template, whether it has no parameters)
+    cdef uint64_t lengths       # of the paths in `ruled`
     cdef public bint ready      # calls may be let through without a look at their settings
     cdef object key_name
     cdef readonly bint open, last
@@ -64,9 +93,15 @@ cdef class Watch:
         self.key_name = key_name
         self.keys = keys
         self.addresses = addresses
-        self.routes = {}
+        self.routes = [None] * PLACES
+        for path in ruled:
+            self.lengths |= length_bit(path)
         self.open = open
         self.last = last
+
+    def know(self, route, int slashes, template):
+        """The template of a route whose path has so many slashes where it is under no prefix."""
+        self.routes[route_place(route)] = (route, slashes, template, "{" not in template)
 
     @cython.binding(False)
     def asgi(self, dict scope, send):
@@ -126,7 +161,7 @@ cdef class Exchange:
     cdef int ask(self, object path) except -1:
         """What is in force for who was named, where his call has no settings of its own."""
         cdef Watch watch = self.watch
-        if self.partner is None or not watch.ready or path in watch.ruled:
+        if self.partner is None or not watch.ready or (watch.lengths & length_bit(path) and path in watch.ruled):
             return 0
         self.decision = watch.check(self.partner, self.app)
         if type(self.decision) is Decision:
@@ -141,7 +176,7 @@ cdef class Exchange:
             return 0
         self.over = True
         if self.watch.last or self.watch.told is not None or self.first == 0.0:
-            self.last = perf_counter()
+            self.last = seconds_now()
         try:
             if self.weak and _CLAIMS in self.scope:
                 self.watch.late(self)
@@ -173,7 +208,7 @@ cdef class Exchange:
 
     def begin_now(self):
         """What was spent before is not the application's time."""
-        self.began = perf_counter()
+        self.began = seconds_now()
 
     def end(self, int status):
         """It is over, whatever was sent. status: what is known in place of what was answered, 0: that."""
@@ -181,6 +216,9 @@ cdef class Exchange:
             if status:
                 self.status = status
             self.finish()
+
+    def __bool__(self):
+        return self.clear
 
     cdef double ms(self, bint first):
         return ((self.first if first and self.first > 0.0 else self.last) - self.began) * 1000.0
@@ -196,7 +234,6 @@ cdef class Exchange:
         return self.ms(False)
 
 
-@cython.freelist(16)
 cdef class AsgiExchange(Exchange):
     """Called as `send`. announced: the request says that it has a body."""
 
@@ -206,7 +243,7 @@ cdef class AsgiExchange(Exchange):
     cdef int begin(self, Watch watch, dict scope, object send) except -1:
         cdef str kind = scope["type"]
         cdef object client, extensions
-        self.began = perf_counter()
+        self.began = seconds_now()
         self.watch = watch
         self.scope = scope
         self.send = send
@@ -214,7 +251,7 @@ cdef class AsgiExchange(Exchange):
             return 0
         client = scope.get("client")
         if client is not None:
-            self.source = client[0]
+            self.source = (<tuple>client)[0] if type(client) is tuple else client[0]
         self.look(scope["headers"])
         extensions = scope.get("extensions")
         self.name(extensions is not None and "tls" in extensions)
@@ -257,7 +294,7 @@ cdef class AsgiExchange(Exchange):
                 self.finish()
         elif kind == "http.response.start":
             self.status = message["status"]
-            self.first = perf_counter()
+            self.first = seconds_now()
         elif not self.over:
             self.count_rare(kind, message)
         return 0
@@ -266,11 +303,11 @@ cdef class AsgiExchange(Exchange):
         """A WebSocket's handshake, which is over with its answer; files that the server reads itself."""
         if kind == "websocket.accept" or kind == "websocket.close":
             self.status = 101 if kind == "websocket.accept" else 403
-            self.first = perf_counter()
+            self.first = seconds_now()
             self.finish()
         elif kind == "websocket.http.response.start":
             self.status = message["status"]
-            self.first = perf_counter()
+            self.first = seconds_now()
         elif kind == "websocket.http.response.body":
             self.sent += len(message.get("body", b""))
             if not message.get("more_body"):
@@ -290,16 +327,18 @@ cdef class AsgiExchange(Exchange):
         cdef object path = scope["path"], query = scope["query_string"], route = scope.get("route"), template = None
         cdef tuple known
         cdef bint bare = False
-        known = self.watch.routes.get(<size_t><PyObject *>route) if route is not None else None
-        if known is not None and known[0] is route and <int>known[1] == slashes_of(path):
-            template, bare = known[2], known[3]
+        if route is not None:
+            known = self.watch.routes[route_place(route)]
+            if known is not None and known[0] is route and <int>known[1] == slashes_of(path):
+                template, bare = known[2], known[3]
+        if template is not None:
+            pass
         elif route is not None or "path_params" in scope:
             template = self.watch.find(scope)
             bare = template is not None and "{" not in template
         return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
 
 
-@cython.freelist(16)
 cdef class WsgiExchange(Exchange):
     """Called as `start_response`; iterated over as the body where that is not a list."""
 
@@ -308,7 +347,7 @@ cdef class WsgiExchange(Exchange):
 
     cdef int begin(self, Watch watch, dict environ, object start) except -1:
         cdef object key = environ.get(watch.key_name)
-        self.began = perf_counter()
+        self.began = seconds_now()
         self.watch = watch
         self.scope = environ
         self.start = start
@@ -329,7 +368,7 @@ cdef class WsgiExchange(Exchange):
         """What the server is to iterate over in place of what the application returned."""
         cdef object part
         if type(parts) is list:         # all of it is there
-            self.first = perf_counter()
+            self.first = seconds_now()
             try:
                 for part in <list>parts:
                     self.sent += size_of(part)
@@ -356,7 +395,7 @@ cdef class WsgiExchange(Exchange):
             raise
         if part:
             if self.first == 0.0:
-                self.first = perf_counter()
+                self.first = seconds_now()
             self.sent += size_of(part)
         return part
 
@@ -405,6 +444,6 @@ cdef class Writer:
     def __call__(self, part):
         if part:
             if self.exchange.first == 0.0:
-                self.exchange.first = perf_counter()
+                self.exchange.first = seconds_now()
             self.exchange.sent += len(part)
         return self.write(part)
