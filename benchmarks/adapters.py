@@ -5,8 +5,8 @@ and OpenTelemetry.
     python benchmarks/adapters.py serve NAME    FastAPI under uvicorn, guarded by NAME, on a free port, which it prints
 
 In process: an application is called as a server calls it, with a scope made anew for each request; contenders take turns, and
-what none of them adds is taken off within the same turn. Under uvicorn: wrk, contenders in turn; requests a second by the
-clock, and by the server's processor time, for the machine has other work.
+what none of them adds is taken off within the same turn. Under uvicorn: wrk, each contender next to the application alone;
+requests a second by the clock, and by the server's processor time, for the machine has other work.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ import gateway
 
 ROUNDS = 31
 CALLS = 2000
-SERVED_ROUNDS = 15
-SECONDS = 2
+SERVED_ROUNDS = 25
+SECONDS = 1
 CONNECTIONS = 16
 PATHS = [f"/orders/{i * 977 % 1_000_000}" for i in range(CALLS)]
 HEADERS = [("host", "127.0.0.1:8000"), ("user-agent", "bench"), ("accept", "*/*"), ("accept-encoding", "gzip"),
@@ -321,20 +321,24 @@ class Served(gateway.Contender):
 
 
 def served():
-    """Throughput of each, and what is less than without any: medians of the ratios within a round."""
+    """Throughput of each beside none at all, which is measured next to each turn of the others, for the processor's pace changes
+    within seconds: medians of the ratios, and the rate that one turn in ten exceeds."""
     servers = {name: Served(name) for name in ("none", "bare", "ztmon", *PEERS)}
     found = {name: [] for name in servers}
+    ratios = {name: [] for name in servers}
     for i in range(SERVED_ROUNDS):
-        for name in list(servers) if i % 2 else reversed(servers):
-            found[name].append(servers[name].load(SECONDS))
+        for name in [name for name in servers if name != "none"]:
+            pair = {one: servers[one].load(SECONDS) for one in (("none", name) if i % 2 else (name, "none"))}
+            for one in pair:
+                found[one].append(pair[one])
+            ratios[name].append([ours / none for ours, none in zip(pair[name], pair["none"], strict=True)])
     for server in servers.values():
         server.stop()
     result = {}
-    for name, rounds in found.items():
-        result[name] = {"rate": statistics.median(rate for rate, _ in rounds),
-                        "core_rate": statistics.median(core for _, core in rounds),
-                        "less": 1.0 - statistics.median(a[0] / b[0] for a, b in zip(rounds, found["none"], strict=True)),
-                        "core_less": 1.0 - statistics.median(a[1] / b[1] for a, b in zip(rounds, found["none"], strict=True))}
+    for name, turns in found.items():
+        peak, core_peak = (statistics.quantiles(rates, n=10)[-1] for rates in zip(*turns, strict=True))
+        less, core_less = (1.0 - statistics.median(x) for x in zip(*ratios[name], strict=True)) if name != "none" else (0.0, 0.0)
+        result[name] = {"rate": peak, "core_rate": core_peak, "less": less, "core_less": core_less}
         print(name, result[name], flush=True)
     return result
 

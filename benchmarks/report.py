@@ -142,10 +142,11 @@ Before a whole FastAPI and Flask application, beside others, in the same process
 """
 
 SERVED = """
-FastAPI under uvicorn (httptools, uvloop), {connections} connections of wrk that are never idle, medians of {served_rounds} rounds
-in turn, each against the application alone in its own round. Allowed is 5 % less.
+FastAPI under uvicorn (httptools, uvloop), {connections} connections of wrk that are never idle, {served_rounds} rounds of a
+second each. *peak*: what one turn in ten exceeds; *less*: the median over turns, each against the application alone in the second
+before or after it. Allowed is 5 % less.
 
-| | requests/s | less | requests/s of processor time | less |
+| | peak, requests/s | less | peak, requests/s of processor time | less |
 |---|---|---|---|---|
 """
 
