@@ -240,13 +240,13 @@ def test_bodies_are_streamed_both_ways():
 def test_a_caller_who_leaves_is_noticed():
     """When the caller leaves, the application's connection is closed, and the call is known with status 499."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = threading.Event()
+        reached, closed = threading.Event(), threading.Event()
 
         def serve():
             connection, _ = server.accept()
             with connection:
                 while connection.recv(65536):
-                    pass
+                    reached.set()
                 closed.set()
 
         thread = threading.Thread(target=serve)
@@ -255,7 +255,8 @@ def test_a_caller_who_leaves_is_noticed():
                    {**ENFORCED, "ZTMON_GATEWAY_UPSTREAM_SECONDS": "60"}) as (gateway, port):
             with socket.create_connection(("127.0.0.1", port), 20) as caller:
                 caller.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nX-Partner-ID: hasty\r\n\r\n")
-                until(lambda: stats(gateway)["upstream_open"] == 1)
+                until(reached.is_set)
+                assert stats(gateway)["upstream_open"] == 1
             until(closed.is_set)
             until(lambda: profile(gateway, "hasty") and profile(gateway, "hasty")["events"] == 1)
             until(lambda: stats(gateway)["upstream_open"] == 0)
