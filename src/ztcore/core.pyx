@@ -12,39 +12,44 @@ from cpython.time cimport time as wall_clock
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+import sys
+
 import numpy as np
 
 from ztcore.layout import EVENT
 
 from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, decision_due, decision_level, decision_on_route,
                             decision_score, enforced, expires)
-from ztcore.admit cimport Name, TURNED_AWAY, app_index, table_enter, table_own
+from ztcore.admit cimport Name, TURNED_AWAY, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
 from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
-from ztcore.event cimport EVENT_SUSPICIOUS, Event
-from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_clear, identity_endpoint,
-                              identity_endpoints, identity_keep_app, identity_keep_endpoint,
-                              identity_keep_partner, identity_partner, identity_partners)
-from ztcore.keys cimport app_hash, app_key, partner_key, source_key
+from ztcore.event cimport Event
+from ztcore.identity cimport CachedApp, CachedPartner, identity_clear
+from ztcore.keys cimport source_key
+from ztcore.lookup cimport endpoint_at, partner_at, partner_of, path_look
 from ztcore.memory cimport Memory
 from ztcore.names cimport names_learn
 from ztcore.observe cimport observe
 from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_post, row_try
-from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
+from ztcore.paths cimport Path, path_parse
 from ztcore.row cimport Row
 from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, clock_move, table_find
 from ztcore.throttle cimport throttle_interval, throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
 
-cdef extern from "Python.h":
-    object PyUnicode_FromObject(object text)
+cdef extern from "calls.h":
+    ctypedef object (*Method "zt_method")(PyObject *self, PyObject **args, Py_ssize_t n, PyObject *names)
+    bint zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObject **known, int all, int needed, PyObject **taken)
+    Method zt_answer(object type, const char *name, void *method) except *
 
 cdef enum:
+    OBSERVED = 12               # parameters of observe(),
+    OBSERVED_NEEDED = 2         # of which so many have no default
     CROWDED = 32                # calls of a partner after one that somebody else takes in
 
 cdef str _DEFAULT = "default"
@@ -98,114 +103,18 @@ cdef class Core(Memory):
     def __dealloc__(self):
         identity_clear(&self.identity)
 
-    # -- who and where ---------------------------------------------------------------------
-
-    @cython.final
-    cdef CachedApp *app_of(self, object app) except NULL:
-        """The application's keys; looked up by identity first."""
-        cdef CachedApp *entry = identity_app(&self.identity, <PyObject *>app)
-        cdef Text text
-        if entry.text == <PyObject *>app:
-            return entry
-        alive = text_of(app, "app", &text)
-        entry.hash = app_hash(&self.key, text.data, text.size)
-        app_key(&self.key, entry.hash, &entry.key)
-        entry.index = app_index(&self.table, entry.hash, text.data, text.size)
-        plain = PyUnicode_FromObject(app)
-        identity_keep_app(entry, <PyObject *>plain)
-        return entry
-
-    @cython.final
-    cdef object partner_of(self, object partner, object app, CachedApp **entry, Text *text, uint64_t *key):
-        """The partner's key, 0 for an empty name. Returns what keeps `text` alive."""
-        entry[0] = self.app_of(app)
-        alive = text_of(partner, "partner", text)
-        key[0] = partner_key(&entry[0].key, text.data, text.size) if text.size else 0
-        return alive
-
-    @cython.final
-    cdef inline CachedPartner *partner(self, object partner, object app) except NULL:
-        """The key of a pair of names and where its row was; looked up by identity first."""
-        cdef CachedPartner *two = identity_partners(&self.identity, <PyObject *>partner, <PyObject *>app)
-        cdef CachedPartner *found = identity_partner(two, <PyObject *>partner, <PyObject *>app)
-        return found if zt_likely(found != NULL) else self.partner_new(two, partner, app)
-
-    @cython.final
-    cdef CachedPartner *partner_new(self, CachedPartner *two, object partner, object app) except NULL:
-        """The same by the names themselves, which are remembered. Of a subclass of str a plain copy is: the object
-        itself could refer back to this one."""
-        cdef CachedPartner new
-        cdef CachedApp *at
-        cdef Text text
-        self.partner_of(partner, app, &at, &text, &new.key)
-        new.row = table_find(&self.table, new.key) if new.key else NULL
-        plain_partner = PyUnicode_FromObject(partner)
-        plain_app = PyUnicode_FromObject(app)
-        new.partner = <PyObject *>plain_partner
-        new.app = <PyObject *>plain_app
-        identity_keep_partner(two, &new)
-        return two
-
-    @cython.final
-    cdef inline bint place(self, Event *e, object endpoint, object method) except -1:
-        """Method, endpoint, object id and patterns; True where the path is new to the cache."""
-        cdef CachedEndpoint *two = identity_endpoints(&self.identity, <PyObject *>endpoint, <PyObject *>method)
-        cdef CachedEndpoint *found = identity_endpoint(two, <PyObject *>endpoint, <PyObject *>method)
-        if zt_likely(found != NULL):
-            e.endpoint = found.endpoint
-            e.method = <uint8_t>found.index
-            return False
-        self.parse(e, two, endpoint, method)
-        return True
-
-    @cython.final
-    cdef int parse(self, Event *e, CachedEndpoint *two, object endpoint, object method) except -1:
-        """The same by reading the path; one without an id is remembered."""
-        cdef CachedEndpoint new
-        cdef Text text
-        cdef Path path
-        alive_method = text_of(method, "method", &text)
-        e.method = <uint8_t>method_index(text.data, text.size)
-        alive = text_of(endpoint, "endpoint", &text)
-        path_parse(&self.key, text.data, text.size, e.method, True, &path)
-        e.endpoint = path.endpoint
-        e.object_id = path.object_id
-        if path.flags & PATH_SUSPICIOUS:
-            e.flags |= EVENT_SUSPICIOUS
-        if path.flags & (PATH_HAS_ID | PATH_SUSPICIOUS) == 0:
-            plain = PyUnicode_FromObject(endpoint)
-            plain_method = PyUnicode_FromObject(method)
-            new.text = <PyObject *>plain
-            new.method = <PyObject *>plain_method
-            new.endpoint = path.endpoint
-            new.index = e.method
-            identity_keep_endpoint(two, &new)
-        return 0
-
-    @cython.final
-    cdef int look(self, Event *e, object path) except -1:
-        """Object id and patterns of a raw path whose endpoint is known."""
-        cdef Text text
-        cdef Path found
-        alive = text_of(path, "path", &text)
-        path_parse(&self.key, text.data, text.size, e.method, True, &found)
-        e.object_id = found.object_id
-        if found.flags & PATH_SUSPICIOUS:
-            e.flags |= EVENT_SUSPICIOUS
-        return 0
-
     def partner_key(self, partner, app=_DEFAULT):
         """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
         cdef CachedApp *entry
         cdef Text text
         cdef uint64_t key
-        self.partner_of(partner, app, &entry, &text, &key)
+        partner_of(self, partner, app, &entry, &text, &key)
         return key
 
     def endpoint_key(self, endpoint, method=_GET):
         """The 64-bit key of an endpoint's method and template."""
         cdef Event e
-        self.place(&e, endpoint, method)
+        endpoint_at(self, &e, endpoint, method)
         return e.endpoint
 
     def source_key(self, source):
@@ -223,7 +132,7 @@ cdef class Core(Memory):
         cdef Text text
         cdef Name name
         cdef uint64_t key
-        alive = self.partner_of(partner, app, &entry, &text, &key)
+        alive = partner_of(self, partner, app, &entry, &text, &key)
         name.partner = text.data
         name.length = <uint32_t>text.size
         name.app = <uint16_t>entry.index
@@ -241,87 +150,17 @@ cdef class Core(Memory):
         endpoint is a route's template, for object ids and suspicious patterns. Values that cannot
         be used are counted in stats(); a wrong type raises TypeError.
         """
-        cdef Event e
-        cdef Verdict v
-        cdef CachedPartner *who = self.partner(partner, app)
-        cdef const Table *t = &self.table
-        cdef Row *row = who.row
-        cdef uint64_t word
-        cdef Text text
-        cdef int what
-        cdef unsigned char *crowded = &self.crowded[who.key & 255]
-        cdef bint alone = crowded[0] == 0
-        if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
-            crowded[0] -= 1
-            row = NULL
-        if row != NULL:
-            zt_prefetch(row)
-            row_fetch(row)
-        e.partner = who.key
-        e.object_id = 0
-        e.flags = 0
-        e.source = 0
-        self.place(&e, endpoint, method)
-        if path is not None:
-            self.look(&e, path)
-        if row != NULL:
-            zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
-            zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
-            zt_prefetch(&row.mix)
-        if source is not None:
-            alive = text_of(source, "source", &text)
-            e.source = source_key(&self.key, text.data, text.size)
-            if row != NULL:
-                zt_prefetch(&row.sources)
-                zt_prefetch(&row.sources.source[16])
-        e.status = status_of(status)
-        e.latency_ms = float_of(latency_ms, "latency_ms")
-        e.request_bytes = float_of(request_bytes, "request_bytes")
-        e.response_bytes = float_of(response_bytes, "response_bytes")
-        e.count = count_of(count)
-        e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
-        if zt_unlikely(e.partner == 0):
-            word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
-            return CALM
-        event_clean(t.header, &e)
-        what = GONE
-        row = who.row
-        if row != NULL:
-            what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
-            if zt_unlikely(what == ENTERED and row.key != e.partner):
-                row_leave(t, row)
-                what = GONE
-        if zt_unlikely(what != ENTERED):
-            if what == GONE:
-                what = self.enter(partner, app, &e, &who.row)
-                row = who.row
-            if what == TURNED_AWAY:
-                word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
-                return CALM
-            if what != ENTERED:     # its owner takes it in, or it was counted
-                crowded[0] = CROWDED
-                word = word_load(&row.decision)
-                if word & DECISION_MACHINE == 0:
-                    return CALM
-                return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
-        if zt_unlikely(not alone):
-            row_fetch(row)
-        e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
-        observe(t, row, &e, &v)
-        clock_move(t, e.timestamp)
-        if zt_unlikely(v.new_endpoint):
-            self.learn_name(&e, endpoint)
-        word = row.decision         # once it is left the row may become another partner's
-        row_leave(t, row)
-        if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
-            return CALM
-        return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
+        cdef PyObject *given[OBSERVED]
+        given[:] = [<PyObject *>partner, <PyObject *>endpoint, <PyObject *>method, <PyObject *>status, <PyObject *>latency_ms,
+                    <PyObject *>request_bytes, <PyObject *>response_bytes, <PyObject *>source, <PyObject *>app,
+                    <PyObject *>timestamp, <PyObject *>count, <PyObject *>path]
+        return observe_call(self, given, OBSERVED, NULL)
 
     @cython.final
     cdef inline uint64_t in_force(self, object partner, object app, object timestamp, Row **found, int64_t *now) except? 1:
         """The decision word of a partner, what fell due by time done; 0 where nothing is in force. Sets its row and the time
         where something is."""
-        cdef CachedPartner *who = self.partner(partner, app)
+        cdef CachedPartner *who = partner_at(self, partner, app)
         cdef const Table *t = &self.table
         cdef uint64_t key, word
         cdef Row *row
@@ -427,7 +266,7 @@ cdef class Core(Memory):
         cdef Row *row
         cdef uint64_t key
         cdef bint busy
-        alive = self.partner_of(partner, app, &entry, &text, &key)
+        alive = partner_of(self, partner, app, &entry, &text, &key)
         if key == 0:
             return NULL
         name.partner = text.data
@@ -441,3 +280,116 @@ cdef class Core(Memory):
         if row == NULL and create:
             raise MemoryError(f"no row is free for partner {partner!r}: all that could hold it are under an action")
         return row
+
+
+cdef inline Decision core_observe(Core self, object partner, object endpoint, object method, object status, object latency_ms,
+                                  object request_bytes, object response_bytes, object source, object app, object timestamp,
+                                  object count, object path):
+    """Core.observe()."""
+    cdef Event e
+    cdef Verdict v
+    cdef CachedPartner *who = partner_at(self, partner, app)
+    cdef const Table *t = &self.table
+    cdef Row *row = who.row
+    cdef uint64_t word
+    cdef Text text
+    cdef int what
+    cdef unsigned char *crowded = &self.crowded[who.key & 255]
+    cdef bint alone = crowded[0] == 0
+    if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
+        crowded[0] -= 1
+        row = NULL
+    if row != NULL:
+        zt_prefetch(row)
+        row_fetch(row)
+    e.partner = who.key
+    e.object_id = 0
+    e.flags = 0
+    e.source = 0
+    endpoint_at(self, &e, endpoint, method)
+    if path is not None:
+        path_look(self, &e, path)
+    if row != NULL:
+        zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
+        zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
+        zt_prefetch(&row.mix)
+    if source is not None:
+        alive = text_of(source, "source", &text)
+        e.source = source_key(&self.key, text.data, text.size)
+        if row != NULL:
+            zt_prefetch(&row.sources)
+            zt_prefetch(&row.sources.source[16])
+    e.status = status_of(status)
+    e.latency_ms = float_of(latency_ms, "latency_ms")
+    e.request_bytes = float_of(request_bytes, "request_bytes")
+    e.response_bytes = float_of(response_bytes, "response_bytes")
+    e.count = count_of(count)
+    e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+    if zt_unlikely(e.partner == 0):
+        word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
+        return CALM
+    event_clean(t.header, &e)
+    what = GONE
+    row = who.row
+    if row != NULL:
+        what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
+        if zt_unlikely(what == ENTERED and row.key != e.partner):
+            row_leave(t, row)
+            what = GONE
+    if zt_unlikely(what != ENTERED):
+        if what == GONE:
+            what = self.enter(partner, app, &e, &who.row)
+            row = who.row
+        if what == TURNED_AWAY:
+            word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
+            return CALM
+        if what != ENTERED:     # its owner takes it in, or it was counted
+            crowded[0] = CROWDED
+            word = word_load(&row.decision)
+            if word & DECISION_MACHINE == 0:
+                return CALM
+            return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
+    if zt_unlikely(not alone):
+        row_fetch(row)
+    e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
+    observe(t, row, &e, &v)
+    clock_move(t, e.timestamp)
+    if zt_unlikely(v.new_endpoint):
+        self.learn_name(&e, endpoint)
+    word = row.decision         # once it is left the row may become another partner's
+    row_leave(t, row)
+    if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
+        return CALM
+    return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
+
+
+# -- observe() without Cython's way of taking arguments, see calls.h ----------------------------------------------
+
+cdef tuple _PARAMETERS = tuple(map(sys.intern, ("partner", "endpoint", "method", "status", "latency_ms", "request_bytes",
+                                            "response_bytes", "source", "app", "timestamp", "count", "path")))
+cdef tuple _DEFAULTS = (_GET, 200, 0.0, 0, 0, None, _DEFAULT, None, 1, None)
+cdef PyObject *_parameter[OBSERVED]
+cdef PyObject *_default[OBSERVED]
+
+ctypedef Decision (*Borrowed)(Core self, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *, PyObject *,
+                              PyObject *, PyObject *, PyObject *, PyObject *, PyObject *)
+
+
+cdef object observe_call(Core self, PyObject **args, Py_ssize_t n, PyObject *names):
+    cdef PyObject *given[OBSERVED]
+    memcpy(given, _default, sizeof(_default))
+    if zt_unlikely(not zt_take(args, n, names, _parameter, OBSERVED, OBSERVED_NEEDED, given)):
+        return _usual_observe(<PyObject *>self, args, n, names)
+    return (<Borrowed>core_observe)(self, given[0], given[1], given[2], given[3], given[4], given[5], given[6], given[7], given[8],
+                                    given[9], given[10], given[11])
+
+
+cdef void _prepare():
+    cdef int i
+    for i in range(OBSERVED):
+        _parameter[i] = <PyObject *>_PARAMETERS[i]
+        _default[i] = <PyObject *>_DEFAULTS[i - OBSERVED_NEEDED] if i >= OBSERVED_NEEDED else NULL
+
+
+_prepare()
+cdef Method _usual_observe = zt_answer(Core, b"observe", <void *>observe_call)

@@ -20,6 +20,7 @@ from ztcore.copy cimport row_copy, row_version
 from ztcore.core cimport Core
 from ztcore.fleet cimport Fleet
 from ztcore.learn cimport learn_usual
+from ztcore.lookup cimport app_of
 from ztcore.merge cimport row_merge
 from ztcore.names cimport names_free, names_own
 from ztcore.own cimport row_leave
@@ -137,7 +138,7 @@ def put_row(Core engine, record, str app, bint learned=False):
     cdef Name name
     cdef bint busy, taken = False
     cdef uint64_t events
-    cdef uint16_t index = <uint16_t>engine.app_of(app).index
+    cdef uint16_t index = <uint16_t>app_of(engine, app).index
     if saved.key == 0:
         return False
     name.app = index

@@ -17,6 +17,7 @@ from ztcore.admit cimport NAME_LENGTH, Name, table_own
 from ztcore.atomic cimport time_peek, word_peek
 from ztcore.copy cimport row_copy, row_version
 from ztcore.core cimport Core
+from ztcore.lookup cimport app_of
 from ztcore.observe cimport row_start
 from ztcore.own cimport row_leave
 from ztcore.row cimport NO_PIN, ROW_ABSOLUTE, ROW_ALLOWED, ROW_KEEP, Row, WHYS
@@ -103,7 +104,7 @@ def put_standing(Core engine, record, str app, int64_t now):
     cdef Row *row
     cdef bint busy
     cdef int before, level = record["level"], flags = record["flags"]
-    name.app = <uint16_t>engine.app_of(app).index
+    name.app = <uint16_t>app_of(engine, app).index
     name.partner = <const unsigned char *><const char *>text if text else NULL
     name.length = <unsigned int>len(text) if len(text) <= NAME_LENGTH else 0
     row = table_own(t, record["key"], time_peek(&t.header.clock), &name, &busy)

@@ -1,0 +1,55 @@
+/* The arguments of a method as its caller laid them down, borrowed. Cython's way of taking them owns each for the time
+   of the call: for eleven of them that is more work than a calm event's statistics have additions. */
+#ifndef ZT_CALLS_H
+#define ZT_CALLS_H
+
+typedef PyObject *(*zt_method)(PyObject *self, PyObject **args, Py_ssize_t n, PyObject *names);
+
+/* Lay `n` positional arguments and those named in `names` (or NULL) over `taken`, which holds the defaults, NULL where there
+   is none. known: the names of all `all` parameters, interned; the first `needed` have no default. 0 where something is
+   unusual: wrong, or a name that is not interned. */
+static inline int zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObject **known, int all, int needed,
+                          PyObject **taken) {
+    Py_ssize_t i, j, at = n, named;
+    if (n > all)
+        return 0;
+    for (i = 0; i < n; i++)
+        taken[i] = args[i];
+    if (names != NULL) {
+        named = PyTuple_GET_SIZE(names);
+        for (j = 0; j < named; j++, at++) {     /* people keep to the order: the next one is the first guess */
+            PyObject *name = PyTuple_GET_ITEM(names, j);
+            if (at >= all || known[at] != name) {
+                for (at = n; at < all && known[at] != name; at++) {}
+                if (at == all)
+                    return 0;
+            }
+            taken[at] = args[n + j];
+        }
+    }
+    for (i = n; i < needed; i++)
+        if (taken[i] == NULL)
+            return 0;
+    return 1;
+}
+
+/* Let `method` answer the calls of type.name from now on. Returns what answered them before, for the unusual ones; NULL
+   where the type's method is not of this kind, and nothing was changed. The type is the module's own, being made. */
+static zt_method zt_answer(PyObject *type, const char *name, zt_method method) {
+    PyObject *found = PyObject_GetAttrString(type, name);
+    PyMethodDef *definition;
+    zt_method before = NULL;
+    if (found == NULL)
+        return NULL;
+    if (Py_IS_TYPE(found, &PyMethodDescr_Type)) {
+        definition = ((PyMethodDescrObject *)found)->d_method;
+        if (definition->ml_flags == (METH_FASTCALL | METH_KEYWORDS)) {
+            before = (zt_method)(void (*)(void))definition->ml_meth;
+            definition->ml_meth = (PyCFunction)(void (*)(void))method;
+        }
+    }
+    Py_DECREF(found);
+    return before;
+}
+
+#endif
