@@ -3,13 +3,15 @@
 
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
-from cpython.unicode cimport PyUnicode_Check
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from ztcore.atomic cimport zt_likely
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void *PyUnicode_DATA(object text)
 
 cdef extern from "small.h" nogil:
     bint zt_small(object number, long long *value)
@@ -20,6 +22,13 @@ cdef struct Text:
 
 cdef inline object text_of(object value, str name, Text *out):
     """Point `out` at the UTF-8 of a str. Returns the object that keeps the bytes alive."""
+    if zt_likely(PyUnicode_CheckExact(value) and PyUnicode_IS_COMPACT_ASCII(value)):    # its UTF-8 is itself
+        out.data = <const unsigned char *>PyUnicode_DATA(value)
+        out.size = PyUnicode_GET_LENGTH(value)
+        return value
+    return other_text(value, name, out)
+
+cdef inline object other_text(object value, str name, Text *out):
     cdef bytes raw
     if not PyUnicode_Check(value):
         raise TypeError(f"{name} must be str, not {type(value).__name__}")
