@@ -233,4 +233,4 @@ def _say(gateway: "Gateway", listening: socket.socket) -> None:
     for said in filter(None, (beside.says() for beside in gateway.beside)):
         print(said, flush=True)
     if gateway.demo:
-        print("Simulated partners are sending traffic; every other minute one of them turns bad.", flush=True)
+        print("Simulated partners are sending traffic; every two and a half minutes one of them turns bad.", flush=True)
