@@ -155,4 +155,5 @@ def test_it_is_told_and_ended_over_http(tmp_path):
 
         gateway.until(lambda: ("blast radius", "seen") in lines())
         assert any(what == "blast radius" and "reached throttle" in why for what, why in lines())
-        assert any("the first 3 are acted on, who reached it after them is not until somebody has looked" in line for line in gateway.errors)
+        said = "the first 3 are acted on, who reached it after them is not until somebody has looked"
+        assert any(said in line for line in gateway.errors)

@@ -149,8 +149,9 @@ def test_who_asks_before_sending_a_body_is_told_to(gateway):
 
 def test_what_is_no_http_ends_the_connection_behind_the_answers(gateway):
     """The posts before it are answered and count, half a one is not taken."""
-    for wrong in (b"\0\1\2\3", b"POST /telemetry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
-                  b"POST /telemetry HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"):
+    head = b"POST /telemetry HTTP/1.1\r\nHost: localhost\r\n"
+    for wrong in (b"\0\1\2\3", head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+                  head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"):
         with Connection(gateway) as connection:
             connection.socket.sendall(post("before") + post("before") + wrong)
             statuses = [connection.answer()[0] for _ in range(3)]

@@ -226,7 +226,7 @@ BAD_RECORDS = [("app", 4, "<H", 0), ("app", 4, "<H", 9), ("partner", 6, "<H", 0)
 
 @pytest.mark.parametrize("what", BAD_RECORDS, ids=lambda what: f"{what[0]} {what[3]}")
 def test_a_batch_with_a_record_that_is_wrong_is_refused_whole(what):
-    """What came before the record counts no more than what comes behind it, and the next batch is taken as if nothing had been."""
+    """What came before the record counts no more than what comes behind it; the next batch is taken as if nothing had been."""
     call = ("acme", "/api/orders/1", "GET", 200, 1.0, 0, 5, "192.0.2.1", NOW - 2000, 1)
     good = pack([call, call, call], "shop", 1400)[0][0]
     _, at, form, value = what

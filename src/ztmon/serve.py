@@ -87,8 +87,8 @@ def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int 
 
 
 def make_server(app: Any, settings: GatewayConfig, short: "Short | None" = None) -> "uvicorn.Server":
-    """A server around an ASGI application; its serve(sockets=[..]) runs it. short: answers some posts first (protocol.py). Raises ConfigError where uvicorn is missing or
-    the certificate cannot be used."""
+    """A server around an ASGI application; its serve(sockets=[..]) runs it. short: is asked about posts first (protocol.py).
+    Raises ConfigError where uvicorn is missing or the certificate cannot be used."""
     try:
         import uvicorn
 

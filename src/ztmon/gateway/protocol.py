@@ -82,17 +82,22 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        if self._held is not None:
-            answer = None
-            if not self.flow.write_paused and not self.transport.is_closing():
-                answer = self.short(self.client[0] if self.client else "", self.url, self.headers, self._held)
-            if answer is not None:
-                self._held, self._answered = None, True
-                self.transport.write(answer)
-                self.server_state.total_requests += 1
-                return
-            self._let_go()
+        if self._held is not None and self._answer():
+            return
+        self._let_go()
         super().on_message_complete()
+
+    def _answer(self) -> bool:
+        """The whole request on the spot; False where the application is to do it."""
+        answer = None
+        if self.short is not None and self._held is not None and not self.flow.write_paused and not self.transport.is_closing():
+            answer = self.short(self.client[0] if self.client else "", self.url, self.headers, self._held)
+        if answer is None:
+            return False
+        self._held, self._answered = None, True
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        return True
 
     def _let_go(self) -> None:
         """The application is to see the request that was held, if any."""
