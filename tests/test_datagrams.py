@@ -174,14 +174,16 @@ CALL = st.tuples(
 )  # fmt: skip
 
 
-@given(st.lists(CALL, max_size=60), st.sampled_from([400, 1400, 65507]))
-def test_packed_batches_are_what_observe_would_have_seen(calls, most):
-    """Events packed by the client's packer and received leave the traces of the same calls of observe()."""
+@given(st.lists(CALL, max_size=60), st.sampled_from([400, 1400, 65507]), st.booleans())
+def test_packed_batches_are_what_observe_would_have_seen(calls, most, alike):
+    """Events packed by the client's packer and received leave the traces of the same calls of observe(), also where batches are
+    filled up to be of one size."""
     calls = sorted(((*call[:8], NOW - 800 + call[8], call[9]) for call in calls), key=lambda call: call[8])
     engine, taker = receiver()
-    made, bad = pack(calls, "shop", most)
+    made, bad = pack(calls, "shop", most, alike)
     assert bad == 0
     assert all(len(one) <= most for one in made)
+    assert not alike or all(len(one) == most for one in made[:-1])
     assert [taker.take(one, NOW) for one in made] == ["taken"] * len(made)
     twin = Engine(64, KEY)
     for partner, endpoint, method, status, latency, request, response, source, when, count in calls:
@@ -246,6 +248,17 @@ def test_a_batch_whose_names_are_too_long_is_refused():
     for longer in (("p" * 256, *call[1:]), (call[0], "/" + "x" * 8192, *call[2:]), (*call[:7], "s" * 256, *call[8:])):
         assert outcome(pack([longer], "shop", 65507)[0][0]) == "broken_batch"
     assert outcome(pack([call], "a" * 256, 65507)[0][0]) == "broken_batch"
+
+
+def test_a_batch_has_no_more_texts_than_are_taken():
+    """However short the texts of many events are."""
+    calls = [(chr(33 + i % 90) + chr(33 + i // 90), f"/{i:x}", "GET", 200, 1.0, 0, 0, f"{i:x}", NOW, 1) for i in range(3000)]
+    engine = Engine(4096, KEY)
+    taker = Receiver(engine)
+    made, bad = pack(calls, "s", 65507, alike=True)
+    assert bad == 0
+    assert {taker.take(one, NOW) for one in made} == {"taken"}
+    assert taker.stats()["events"] == 3000
 
 
 def test_what_cannot_be_packed_is_counted():
