@@ -114,9 +114,9 @@ HTTP = """
 Measured on {date}: requests over 64 connections that are never idle, in seconds of the server's processor time ("on a core"),
 medians of {rounds} rounds of {turns} short turns each, in which contenders take turns. *does nothing*: the same server (uvicorn
 with httptools, uvloop and our protocol) reads the body and answers the same from constants, as an ASGI application. The gateway
-answers posts of few events in the protocol itself, without a task, a scope and messages; *nothing, in the protocol*: the same from
-constants. The load of the machine of {cores} cores before it began was {load:.1f}: other people's work slows all of this down, what
-touches more memory more.
+answers posts that come whole in the protocol itself, without a task, a scope and messages; *nothing, in the protocol*: the
+same from constants. The load of the machine of {cores} cores before it began was {load:.1f}: other people's work slows all of
+this down, what touches more memory more.
 
 | | the gateway | does nothing | ratio | wanted | nothing, in the protocol | ratio |
 |---|---|---|---|---|---|---|

@@ -15,7 +15,7 @@ CALM = {"action": "monitor", "score": 0.0, "enforced": False, "retryAfter": 0.0,
 
 @pytest.fixture(scope="module")
 def gateway():
-    running = Gateway()
+    running = Gateway(env={"ZTMON_GATEWAY_BODY_BYTES": "20000"})
     yield running
     assert running.stop() == (0, "")
 
@@ -158,6 +158,15 @@ def test_what_is_no_http_ends_the_connection_behind_the_answers(gateway):
             assert statuses == [200, 200, 400]
             assert connection.answer() is None
     assert events(gateway, "before") == 6
+
+
+def test_a_body_may_have_no_more_bytes_than_the_setting_allows(gateway):
+    """Not even where it comes whole, from somebody who is known."""
+    with Connection(gateway) as connection:
+        connection.socket.sendall(post("known") + post("large", body=json.dumps([EVENT | {"partnerId": "large"}] * 200).encode()))
+        assert [connection.answer()[0] for _ in range(2)] == [200, 413]
+        assert connection.answer() is None
+    assert events(gateway, "large") == 0
 
 
 def test_what_the_short_way_does_not_know_is_answered_as_ever(gateway):

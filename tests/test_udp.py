@@ -56,7 +56,7 @@ def test_events_arrive(monitor):
 
 
 def test_what_was_sent_together_is_taken_apart(monitor):
-    """Datagrams that one call sent are each taken for itself, the last one being shorter; so are those between, and empty ones."""
+    """Datagrams that one call sent are each taken for itself, the last one being shorter; so are single and empty ones."""
     many, alone = [event(f"p{i:02}").ljust(300) for i in range(40)] + [event("last")], event("alone")
     with UdpListener(monitor, port=0) as listener, sender(listener) as out:
         for _ in range(20):

@@ -22,9 +22,6 @@ log = logging.getLogger("ztmon.gateway")
 
 Take = Callable[[bytes, Collection[str] | None], Taken | int]
 
-SHORT = 64 * 1024
-"""Bytes of a body that may come in one piece."""
-
 INLINE = 512 * 1024
 """Bytes of telemetry taken in between two requests (a millisecond); more goes to a thread, so that others are served."""
 
@@ -57,7 +54,7 @@ class ShortWay:
         get = given.get
         who = self._known.get((client, get(b"host"), get(b"authorization")))
         if who is None or "telemetry" not in who.roles or get(b"content-type") != b"application/json" or b"origin" in given \
-                or b"content-encoding" in given or len(body) > SHORT:
+                or b"content-encoding" in given or len(body) > min(INLINE, self._telemetry.limit):
             return None
         reader = self._reader
         n = reader.take_now(body, who.apps)
