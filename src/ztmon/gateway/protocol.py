@@ -109,9 +109,11 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         before, self._head_ended = self._heading, False
-        if not self._in_body and b"pgrade" in data:
-            head, end, rest = data.partition(b"\r\n\r\n")
-            data = UPGRADE.sub(NO_UPGRADE, head) + end + rest
+        if not self._in_body:
+            end = data.find(b"\r\n\r\n")
+            end = len(data) if end < 0 else end         # bodies are large, and not looked through
+            if data.find(b"pgrade", 0, end) >= 0:
+                data = UPGRADE.sub(NO_UPGRADE, data[:end]) + data[end:]
         super().data_received(data)
         if self._held is not None:      # it did not come whole, or something is wrong with it
             if self.transport.is_closing():
