@@ -159,7 +159,8 @@ def measure(name, calls, n, encode, floor, python, together=1):
     found = {way: statistics.median(spent) for way, spent in took.items()}
     events = stats["events"] / stats["datagrams"]
     return {"name": name, "bytes": len(datagrams[0]), "events": events, "ns": found, "batch_ns": statistics.median(batch),
-            "share": statistics.median(share), "million_events": 1e3 * events / found["ours"]}
+            "share": statistics.median(share), "million_events": 1e3 * events / found["ours"],
+            "million_best": 1e3 * events / min(took["ours"])}
 
 
 def record_cost():
@@ -201,8 +202,8 @@ def main(out):
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(json.dumps(found, indent=1))
     for x in found["datagrams"]:
-        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s; "
-              f"observe_batch() alone {x['batch_ns']:.0f} ns an event")
+        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s, "
+              f"{x['million_best']:.1f} in the best round; observe_batch() alone {x['batch_ns']:.0f} ns an event")
     print(f"record(): {found['record_ns']:.0f} ns")
 
 
