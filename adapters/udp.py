@@ -28,6 +28,7 @@ BUFFER = 16 * 1024 * 1024
 """Bytes that the system is asked to keep for datagrams not yet read; it may give less (net.core.rmem_max)."""
 
 SO_RCVBUFFORCE = 33
+UDP_GRO = 104
 SO_MEMINFO = 55
 MEMINFO = struct.Struct("=9I")
 DROPS = 8
@@ -129,6 +130,8 @@ def listen(host: str, port: int, signed: bool = False) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         with suppress(PermissionError):         # only with CAP_NET_ADMIN; else net.core.rmem_max is the bound
             made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+        with suppress(OSError):                 # Linux 5.0: datagrams that were sent together are received together
+            made.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
         made.bind((name, port))
     except OSError as error:
         made.close()

@@ -35,11 +35,10 @@ EVENT = {"appId": "shop", "partnerId": "acme", "timestamp": 0, "endpoint": "/api
 
 def make_nothing():
     """Reads the body and does nothing; answers as the gateway does, from constants."""
-    from ztmon.gateway.http import SAFE
+    from ztmon.gateway.http import Answer
     from ztmon.gateway.telemetry import ONE_CALM
 
-    start = {"type": "http.response.start", "status": 200, "headers": [
-        (b"content-type", b"application/json"), (b"content-length", str(len(ONE_CALM)).encode()), *SAFE]}
+    start = {"type": "http.response.start", "status": 200, "headers": Answer(200, "application/json", ONE_CALM).all_headers()}
     end = {"type": "http.response.body", "body": ONE_CALM}
 
     async def nothing(scope, receive, send):
@@ -51,12 +50,25 @@ def make_nothing():
     return nothing
 
 
+def make_nothing_short():
+    """The same where our protocol asks before it makes a task of a request."""
+    from ztmon.gateway.http import Answer, as_sent
+    from ztmon.gateway.telemetry import ONE_CALM
+
+    answer = as_sent(Answer(200, "application/json", ONE_CALM))
+    return lambda client, url, headers, body: answer
+
+
 def application(name):
+    """(ASGI application, what our protocol asks before it)"""
     if name == "nothing":
-        return make_nothing()
+        return make_nothing(), None
+    if name == "nothing short":
+        return make_nothing(), make_nothing_short()
     from ztmon import Config, Gateway
-    from ztmon.gateway.telemetry import make_entry
-    return make_entry(Gateway(Config(capacity=8192)))
+    from ztmon.gateway.telemetry import ShortWay
+    gateway = Gateway(Config(capacity=8192))
+    return gateway, ShortWay(gateway)
 
 
 def serve(name, server):
@@ -78,7 +90,8 @@ def serve(name, server):
     settings = GatewayConfig(port=0, head_seconds=3600)
     listening = listen(settings)
     print(listening.getsockname()[1], flush=True)
-    app = make_server(application(name), settings)
+    asgi, short = application(name)
+    app = make_server(asgi, settings, short)
     if server == "plain":
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
         app.config.http_protocol_class = HttpToolsProtocol
@@ -93,7 +106,7 @@ def serve(name, server):
 
 def granian_app():
     """What granian imports."""
-    return application(os.environ["ZTMON_BENCH_APP"])
+    return application(os.environ["ZTMON_BENCH_APP"])[0]
 
 
 class Contender:
@@ -221,7 +234,7 @@ def medians(found):
 
 def main(out):
     body = bodies()
-    contenders = {"nothing": Contender("nothing"), "gateway": Contender("gateway")}
+    contenders = {name: Contender(name) for name in ("nothing", "nothing short", "gateway")}
     result = {"rounds": ROUNDS, "turns": TURNS, "seconds": SECONDS, "batch_events": BATCH, "batch_bytes": len(body["batch"]),
               "date": time.strftime("%Y-%m-%d"),
               "load": os.getloadavg()[0]}
@@ -229,7 +242,8 @@ def main(out):
                           ("batch", request(body["batch"]))):
         rates = measure(contenders, message)
         ratios = [g / n for g, n in zip(rates["gateway"], rates["nothing"], strict=True)]
-        result[kind] = medians(rates) | {"ratio": statistics.median(ratios)}
+        short = [g / n for g, n in zip(rates["gateway"], rates["nothing short"], strict=True)]
+        result[kind] = medians(rates) | {"ratio": statistics.median(ratios), "ratio_short": statistics.median(short)}
         print(kind, result[kind], flush=True)
     for contender in contenders.values():
         contender.stop()

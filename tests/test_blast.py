@@ -21,11 +21,12 @@ def make(partners=20, **settings):
     return monitor, BlastRadius(monitor, GatewayConfig(**settings), lambda kind, what: told.append((kind, what))), told
 
 
-def turn_bad(monitor, name):
-    """Injection patterns act from the first event."""
-    for i in range(30):
-        monitor.observe(name, f"/api/x?q={i}' OR 1=1--", timestamp=time.time() + i * 0.001)
-    assert monitor.profile(name).level >= Action.THROTTLE
+def turn_bad(monitor, *names):
+    """Injection patterns act from the first event. Several do it before anybody is told of any."""
+    for name in names:
+        for i in range(30):
+            monitor.observe(name, f"/api/x?q={i}' OR 1=1--", timestamp=time.time() + i * 0.001)
+        assert monitor.profile(name).level >= Action.THROTTLE
     monitor.flush()
 
 
@@ -55,6 +56,34 @@ def test_newcomers_are_held_those_before_are_not():
     assert [alert.severity for alert in alerts] == ["critical"]
     assert "4 of 20 partners" in alerts[0].title
     assert [kind for kind, _ in told] == ["blast-radius"]
+    monitor.close()
+
+
+def test_a_burst_is_held_as_well():
+    """Where all turn bad within a moment, before it could trip, no more stay acted on than if they had come one by one."""
+    monitor, blast, told = make()
+    names = [f"p{i}" for i in range(12)]
+    turn_bad(monitor, *names)
+    assert blast.tripped
+    assert [monitor.check(name).enforced for name in names] == [True] * 3 + [False] * 9
+    assert all(monitor.check(name).level >= Action.THROTTLE for name in names)
+    assert len(told) == 1
+    blast.reset("anna", "they are real")
+    assert all(monitor.check(name).enforced for name in names)
+    monitor.close()
+
+
+def test_only_who_is_acted_on_can_be_held():
+    """A partner that is calm, or is not there, stays as it is; a pin is acted on whoever is held."""
+    monitor, _, _ = make()
+    monitor.hold_newcomers(True)
+    assert monitor.hold(monitor.partner_key("p0")) is False
+    assert monitor.hold(monitor.partner_key("nobody")) is False
+    assert monitor.hold(0) is False
+    assert monitor.profile("nobody") is None
+    monitor.pin("p1", Action.BLOCK)
+    assert monitor.hold(monitor.partner_key("p1")) is True
+    assert monitor.check("p1").enforced
     monitor.close()
 
 
@@ -126,4 +155,5 @@ def test_it_is_told_and_ended_over_http(tmp_path):
 
         gateway.until(lambda: ("blast radius", "seen") in lines())
         assert any(what == "blast radius" and "reached throttle" in why for what, why in lines())
-        assert any("not acted on until somebody has looked" in line for line in gateway.errors)
+        said = "the first 3 are acted on, who reached it after them is not until somebody has looked"
+        assert any(said in line for line in gateway.errors)

@@ -10,7 +10,7 @@ import pytest
 
 import ztmon
 from ztmon.adapters.udp import UdpListener
-from ztmon.client import ClientError, TelemetryClient
+from ztmon.client import ClientError, TelemetryClient, transport
 
 from .gateways import HttpServer, QuietHandler
 from .servers import until
@@ -85,6 +85,24 @@ def test_signed_datagrams_are_taken(monitor):
             unsigned.record("acme", "/api/users")
             assert unsigned.flush()
             until(lambda: listener.stats()["refused_unsigned"] == 1)
+
+
+@pytest.mark.parametrize("segments", [True, False])
+def test_datagrams_of_a_network_are_sent_many_at_a_time(monitor, listener, monkeypatch, segments):
+    """As they are where the system cannot do that; signed or not, each event arrives once."""
+    monkeypatch.setattr(transport, "LOCAL", transport.DATAGRAM)
+    if not segments:
+        monkeypatch.setattr(transport, "UDP_SEGMENT", 9999)
+    with UdpListener(monitor, port=0, keys={7: bytes.fromhex("ab" * 32)}) as signed:
+        for there, key in ((listener, None), (signed, KEY)):
+            with TelemetryClient(url(there), "shop", key=key) as client:
+                for i in range(3000):
+                    client.record(f"many-{i % 100}", f"/api/orders/{i}", status=200, latency_ms=1.0, source=f"192.0.2.{i % 250}")
+            until(lambda there=there: there.stats()["events"] >= 3000)
+            assert there.stats()["events"] == there.stats()["observed"] == client.stats()["sent"] == 3000
+            assert there.stats()["refused"] == 0
+            assert there.stats()["datagrams"] > 100
+    assert {monitor.profile(f"many-{i}", "shop").events for i in range(100)} == {60}
 
 
 def test_the_buffer_is_bounded():

@@ -174,20 +174,91 @@ CALL = st.tuples(
 )  # fmt: skip
 
 
-@given(st.lists(CALL, max_size=60), st.sampled_from([400, 1400, 65507]))
-def test_packed_batches_are_what_observe_would_have_seen(calls, most):
-    """Events packed by the client's packer and received leave the traces of the same calls of observe()."""
+@given(st.lists(CALL, max_size=60), st.sampled_from([400, 1400, 65507]), st.booleans())
+def test_packed_batches_are_what_observe_would_have_seen(calls, most, alike):
+    """Events packed by the client's packer and received leave the traces of the same calls of observe(), also where batches are
+    filled up to be of one size."""
     calls = sorted(((*call[:8], NOW - 800 + call[8], call[9]) for call in calls), key=lambda call: call[8])
     engine, taker = receiver()
-    made, bad = pack(calls, "shop", most)
+    made, bad = pack(calls, "shop", most, alike)
     assert bad == 0
     assert all(len(one) <= most for one in made)
+    assert not alike or all(len(one) == most for one in made[:-1])
     assert [taker.take(one, NOW) for one in made] == ["taken"] * len(made)
     twin = Engine(64, KEY)
     for partner, endpoint, method, status, latency, request, response, source, when, count in calls:
         twin.observe(partner, endpoint, method, status, latency, request, response, source or None, "shop", when, count)
     for partner in {call[0] for call in calls}:
         assert row(engine, partner) == row(twin, partner)
+
+
+def test_names_that_resemble_each_other_are_kept_apart():
+    """Names of every length, and those that differ in their middle only or by their application, are their own partners, whether
+    they are seen for the first time or again."""
+    names = ["n" * length for length in range(1, 60)] + [f"partner-{i:04}-of-the-shop" for i in range(50)] + \
+        [f"p{i}" for i in range(50)]
+    engine = Engine(1024, KEY)
+    taker = Receiver(engine)
+    calls = [(name, "/", "GET", 200, 1.0, 0, 0, None, NOW, 1) for name in names]
+    for app in ("shop", "bank") * 2:
+        for made in pack(calls, app, 1400)[0]:
+            assert taker.take(made, NOW) == "taken"
+        for name in names:
+            assert taker.take(json.dumps(EVENT | {"appId": app, "partnerId": name, "count": 1}).encode(), NOW) == "taken"
+    assert {engine.row(name, app)["events"] for name in names for app in ("shop", "bank")} == {4}
+    assert engine.stats()["partners"] == 2 * len(names)
+
+
+def test_packed_time_stamps_are_held_to_a_window():
+    """Each event's of a batch, wherever its base is."""
+    for offs, seen, counted in (((-7200,), -900, 1), ((7200,), 10, 1), ((-899, 9), 9, 0), ((-1000, 0), 0, 1), ((0, 20), 10, 1)):
+        engine, taker = receiver()
+        made, bad = pack([("acme", "/", "GET", 200, 1.0, 0, 0, None, NOW + off, 1) for off in offs], "shop", 1400)
+        assert (len(made), bad, taker.take(made[0], NOW)) == (1, 0, "taken")
+        assert engine.row("acme", "shop")["last_seen"] == int((NOW + seen) * 1e9)
+        assert taker.stats()["clamped"] == counted
+
+
+BAD_RECORDS = [("app", 4, "<H", 0), ("app", 4, "<H", 9), ("partner", 6, "<H", 0), ("partner", 6, "<H", 65535),
+               ("endpoint", 8, "<H", 0), ("endpoint", 8, "<H", 7), ("source", 10, "<H", 7), ("status", 12, "<H", 99),
+               ("status", 12, "<H", 600), ("method", 14, "B", 8), ("method", 14, "B", 255), ("count", 16, "<I", 0),
+               ("latency", 20, "<f", -1.0), ("latency", 20, "<f", float("nan")), ("request", 24, "<f", -1.0),
+               ("response", 28, "<f", float("nan"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD_RECORDS, ids=lambda what: f"{what[0]} {what[3]}")
+def test_a_batch_with_a_record_that_is_wrong_is_refused_whole(what):
+    """What came before the record counts no more than what comes behind it; the next batch is taken as if nothing had been."""
+    call = ("acme", "/api/orders/1", "GET", 200, 1.0, 0, 5, "192.0.2.1", NOW - 2000, 1)
+    good = pack([call, call, call], "shop", 1400)[0][0]
+    _, at, form, value = what
+    bad = bytearray(good)
+    struct.pack_into(form, bad, 16 + 32 + at, value)
+    engine, taker = receiver()
+    assert taker.take(bytes(bad), NOW) == "broken_batch"
+    assert (taker.stats()["events"], taker.stats()["clamped"], engine.stats()["partners"]) == (0, 0, 0)
+    assert taker.take(good, NOW) == "taken"
+    assert (taker.stats()["clamped"], engine.row("acme", "shop")["events"]) == (3, 3)
+
+
+def test_a_batch_whose_names_are_too_long_is_refused():
+    """Names have at most 255 bytes, paths at most 8,192, as everywhere."""
+    call = ("p" * 255, "/" + "x" * 8191, "GET", 200, 1.0, 0, 5, "s" * 255, NOW, 1)
+    assert outcome(pack([call], "a" * 255, 65507)[0][0]) == "taken"
+    for longer in (("p" * 256, *call[1:]), (call[0], "/" + "x" * 8192, *call[2:]), (*call[:7], "s" * 256, *call[8:])):
+        assert outcome(pack([longer], "shop", 65507)[0][0]) == "broken_batch"
+    assert outcome(pack([call], "a" * 256, 65507)[0][0]) == "broken_batch"
+
+
+def test_a_batch_has_no_more_texts_than_are_taken():
+    """However short the texts of many events are."""
+    calls = [(chr(33 + i % 90) + chr(33 + i // 90), f"/{i:x}", "GET", 200, 1.0, 0, 0, f"{i:x}", NOW, 1) for i in range(3000)]
+    engine = Engine(4096, KEY)
+    taker = Receiver(engine)
+    made, bad = pack(calls, "s", 65507, alike=True)
+    assert bad == 0
+    assert {taker.take(one, NOW) for one in made} == {"taken"}
+    assert taker.stats()["events"] == 3000
 
 
 def test_what_cannot_be_packed_is_counted():

@@ -57,14 +57,21 @@ def test_slow_and_half_open_clients_hold_nobody_up(tmp_path):
     settings.write_text("[gateway]\nhead_seconds = 0.5\nbody_seconds = 0.5\n")
     with Gateway("--config", str(settings)) as gateway:
         silent = [socket.create_connection((gateway.host, gateway.port), PATIENCE) for _ in range(50)]
-        head, body = (socket.create_connection((gateway.host, gateway.port), PATIENCE) for _ in range(2))
+        head, body, idle = (socket.create_connection((gateway.host, gateway.port), PATIENCE) for _ in range(3))
         head.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         body.sendall(b"POST /telemetry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n[")
         assert gateway.post(EVENT)[0] == 200
+        event = json.dumps(EVENT).encode()
+        for _ in range(3):
+            idle.sendall(b"POST /telemetry HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+                         + str(len(event)).encode() + b"\r\n\r\n" + event)
+            assert idle.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert head.recv(100).startswith(b"HTTP/1.1 408 ")
         assert body.recv(100).startswith(b"HTTP/1.1 408 ")
         assert all(connection.recv(100) == b"" for connection in silent)
-        for connection in (head, body, *silent):
+        while idle.recv(4096):      # the rest of its answers, and then the end
+            pass
+        for connection in (head, body, idle, *silent):
             connection.close()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 import ztmon
 from ztmon.adapters.udp import UdpListener
+from ztmon.client.transport import UDP_SEGMENT
 from ztmon.errors import ConfigError
 
 from .servers import until
@@ -51,6 +53,20 @@ def test_events_arrive(monitor):
             thread.join()
     assert [monitor.profile(f"p{i}", "shop").events for i in range(4)] == [250] * 4
     assert listener.stats()["taken"] == listener.stats()["observed"] == 1000
+
+
+def test_what_was_sent_together_is_taken_apart(monitor):
+    """Datagrams that one call sent are each taken for itself, the last one being shorter; so are single and empty ones."""
+    many, alone = [event(f"p{i:02}").ljust(300) for i in range(40)] + [event("last")], event("alone")
+    with UdpListener(monitor, port=0) as listener, sender(listener) as out:
+        for _ in range(20):
+            out.sendmsg(many, [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", 300))])
+            out.send(alone)
+            out.send(b"")
+    stats = listener.stats()
+    assert (stats["datagrams"], stats["taken"], stats["refused_empty"]) == (20 * 43, 20 * 42, 20)
+    assert stats["bytes"] == 20 * (40 * 300 + len(many[-1]) + len(alone))
+    assert {monitor.profile(name, "shop").events for name in ("p00", "p39", "last", "alone")} == {20}
 
 
 def test_a_fork_leaves_the_parents_listener_alone(monitor):

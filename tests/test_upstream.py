@@ -183,13 +183,30 @@ def test_an_offer_of_h2c_is_not_taken_up(site):
 
 
 def test_an_application_that_is_away_is_nobodys_fault():
-    """502 where nothing listens; the partner is not even known for it."""
-    with proxy(f"http://127.0.0.1:{free_port()}") as (gateway, port):
+    """502 where nothing listens; the partner is not even known for it. The log says so once, and when it is back."""
+    number = free_port()
+    with proxy(f"http://127.0.0.1:{number}") as (gateway, port):
         for _ in range(50):
             status, headers, _ = call(port)
             assert (status, headers["Content-Type"]) == (502, "application/problem+json")
         assert profile(gateway, "acme") is None
         assert stats(gateway)["upstream_failures"] == 50
+
+        def answer():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as lines:
+                while lines.readline() != b"\r\n":
+                    pass
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+        with socket.create_server(("127.0.0.1", number)) as server:
+            thread = threading.Thread(target=answer)
+            thread.start()
+            assert call(port)[0] == 204
+            thread.join()
+    said = [line for line in gateway.errors if "the application at" in line]
+    assert [re.search(r"(failed|answers again).*: \d+", line)[1] for line in said] == ["failed", "answers again"]
+    assert said[1].rstrip().endswith("failed calls: 50")
 
 
 def test_an_application_that_does_not_answer_is_given_up(site):

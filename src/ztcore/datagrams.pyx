@@ -34,6 +34,7 @@ cdef extern from "datagrams.h" nogil:
     void turn_make(Turn *turn, unsigned char *buffers, size_t stride, size_t size) noexcept
     int turn_receive(Turn *turn, int socket) noexcept       # how many datagrams, -1: none, and errno
     size_t turn_size(const Turn *turn, int i) noexcept
+    size_t turn_step(const Turn *turn, int i) noexcept      # bytes of each datagram in it
     int turn_wait(int socket, int bell) noexcept            # 1: the bell rang
 
 OUTCOME_NAMES = (
@@ -59,6 +60,7 @@ cdef inline int64_t now_ns() noexcept nogil:
 cdef int receive(Reception *reception, unsigned char *buffers, int socket, int bell, uint64_t *calls) noexcept nogil:
     """Until the bell rings and the socket is empty; 0, or the errno that ended it."""
     cdef Turn turn
+    cdef size_t at, step, size
     cdef int i, n, rung = 0
     turn_make(&turn, buffers, STRIDE, DATAGRAM_MOST)
     while True:
@@ -75,7 +77,14 @@ cdef int receive(Reception *reception, unsigned char *buffers, int socket, int b
         calls[0] += 1
         reception_at(reception, now_ns())
         for i in range(n):
-            reception_datagram(reception, buffers + i * STRIDE, turn_size(&turn, i))
+            at = 0
+            size = turn_size(&turn, i)
+            step = turn_step(&turn, i)
+            while True:         # one of no bytes is a datagram as well
+                reception_datagram(reception, buffers + i * STRIDE + at, step if step < size - at else size - at)
+                at += step
+                if at >= size:
+                    break
         reception_flush(reception)
 
 

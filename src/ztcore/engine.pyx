@@ -10,8 +10,8 @@ from ztcore.inspect import COUNTERS
 
 from ztcore.layout import ROW, TRANSITION
 
-from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, action_changed,
-                            action_next, action_settle, action_to, decision_level, effective)
+from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, DECISION_HELD,
+                            action_changed, action_next, action_settle, action_to, decision_level, effective)
 from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek, word_store
@@ -101,6 +101,21 @@ cdef class Engine(Core):
     def hold_newcomers(self, bint on):
         """Whether who reaches throttle or above from below is not acted on, pins aside; who is acted on already stays so."""
         self.table.header.policy.newcomers_held = on
+
+    def hold(self, uint64_t key):
+        """Count a partner at throttle or above, by its key, among the newcomers: while they are held it is not acted on. False where
+        it is not there. Raises TimeoutError."""
+        cdef bint busy, there
+        cdef Row *row = table_own(&self.table, key, 0, NULL, &busy) if key else NULL
+        if row == NULL:
+            if key and busy:
+                raise TimeoutError("the partner is being worked on by a process that does not go on")
+            return False
+        there = decision_level(row.decision) >= 2
+        if there:
+            word_store(&row.decision, row.decision | DECISION_HELD)
+        row_leave(&self.table, row)
+        return there
 
     @property
     def newcomers_held(self):

@@ -13,6 +13,7 @@ EVENTS_MOST = 2048
 cdef enum:
     TEXT_MOST = 65535
     _EVENTS_MOST = 2048
+    TEXTS_MOST = 4095           # of one batch, and one that only fills it
 
 cdef extern from *:
     """
@@ -54,9 +55,13 @@ cdef class _Batch:
         self.known[text] = len(self.texts)
         return <int>len(self.texts)
 
-    cdef bytes end(self):
-        """The datagram; what comes next is another one."""
+    cdef bytes end(self, Py_ssize_t size):
+        """The datagram; what comes next is another one. size: what it is filled up to with a text that nothing refers to; at least
+        2 more than it has, or 0."""
         cdef PackedHead head
+        cdef Py_ssize_t rest = size - sizeof(PackedHead) - self.events * sizeof(PackedRecord) - self.texts_size - 2
+        if size:
+            self.texts.append(rest.to_bytes(2, "little") + bytes(rest))
         head.ours = OURS
         head.kind = PACKED_KIND
         head.version = PACKED_VERSION
@@ -104,13 +109,15 @@ cdef float amount(object value) except -1.0:
     return <float>x
 
 
-def pack(list events, str app not None, Py_ssize_t most):
-    """Batches of at most `most` bytes, each a datagram, and how many events could not be packed.
+def pack(list events, str app not None, Py_ssize_t most, bint alike=False):
+    """Batches of at most `most` bytes, each a datagram, and how many events could not be packed. alike: all but the last one have
+    exactly so many bytes, as those must that are sent together (UDP_SEGMENT).
 
     events: tuples (partner, endpoint, method, status, latency_ms, request_bytes, response_bytes, source, timestamp in s,
     count) as TelemetryClient.record() takes them; one that holds anything else is left out and counted.
     """
     cdef list made = []
+    cdef Py_ssize_t room = most - 2 if alike else most, size = most if alike else 0
     cdef _Batch b = _Batch()
     cdef PackedRecord record
     cdef Py_ssize_t before_size
@@ -132,14 +139,15 @@ def pack(list events, str app not None, Py_ssize_t most):
                 if b.events == 0:
                     b.base = at
                 if b.events == _EVENTS_MOST or not -AFTER_MOST < at - b.base < AFTER_MOST:
-                    made.append(b.end())
+                    made.append(b.end(size))
                     continue
                 fill(b, &record, event, app, at)
             except Exception:
                 take_back(b, known, before_size)
                 bad += 1
                 break
-            if sizeof(PackedHead) + (b.events + 1) * sizeof(PackedRecord) + b.texts_size <= <size_t>most:
+            if (len(b.texts) <= TEXTS_MOST
+                    and sizeof(PackedHead) + (b.events + 1) * sizeof(PackedRecord) + b.texts_size <= <size_t>room):
                 b.record[b.events] = record
                 b.events += 1
                 break
@@ -147,9 +155,9 @@ def pack(list events, str app not None, Py_ssize_t most):
             if b.events == 0:
                 bad += 1        # it does not even fit alone
                 break
-            made.append(b.end())
+            made.append(b.end(size))
     if b.events:
-        made.append(b.end())
+        made.append(b.end(0))
     return made, bad
 
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from ztcore.hash cimport load64
+from ztcore.hash cimport load64, load_rest
 
 cdef inline uint64_t utf8_size(const unsigned char *s, const unsigned char *end) noexcept nogil:
     """How many bytes the sequence at s has, which is not ASCII; 0 where it is none."""
@@ -19,11 +19,19 @@ cdef inline uint64_t utf8_size(const unsigned char *s, const unsigned char *end)
         return 0
     return n
 
+cdef inline bint ascii(const unsigned char *s, size_t size) noexcept nogil:
+    cdef uint64_t bits = load64(s + size - 8) if size >= 8 else load_rest(s, size)
+    cdef size_t i = 0
+    while i + 8 < size:
+        bits |= load64(s + i)
+        i += 8
+    return bits & <uint64_t>0x8080808080808080 == 0
+
 cdef inline bint utf8_good(const unsigned char *s, size_t size) noexcept nogil:
     cdef const unsigned char *end = s + size
     cdef size_t n
-    while end - s >= 8 and load64(s) & <uint64_t>0x8080808080808080 == 0:
-        s += 8
+    if ascii(s, size):
+        return True
     while s < end:
         n = 1 if s[0] < 0x80 else utf8_size(s, end)
         if n == 0:

@@ -145,7 +145,7 @@ def serve(
         int | None, typer.Option(metavar="PORT", show_default="3000", help="The port of the reverse proxy; 0 takes a free one.")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Let a few simulated partners call; every other minute one turns bad.")
+        bool, typer.Option("--demo", help="Let a few simulated partners call; every 2.5 minutes one turns bad.")
     ] = False,
     state: Annotated[
         str, typer.Option(metavar="PATH", show_default="ZTMON_STATE, or memory of this process",

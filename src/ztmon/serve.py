@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from ztmon.gateway.app import Gateway
+    from ztmon.gateway.protocol import Short
 
 log = logging.getLogger("ztmon.gateway")
 
@@ -63,12 +64,12 @@ def run(config: Config | None = None, demo: bool = False, seed: int = 1, read: R
 
 def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int = 1, read: Reader | None = None) -> int:
     """The same for a Gateway that is there; it is closed in the end."""
-    from ztmon.gateway.telemetry import make_entry
+    from ztmon.gateway.telemetry import ShortWay
 
     try:
         if listening is None:
             listening = listen(gateway.settings)
-        server = make_server(make_entry(gateway), gateway.settings)
+        server = make_server(gateway, gateway.settings, ShortWay(gateway))
         check_reachable(gateway)
         for beside in gateway.beside:
             beside.bind()
@@ -85,9 +86,9 @@ def serve(gateway: "Gateway", listening: socket.socket | None = None, seed: int 
     return 0
 
 
-def make_server(app: Any, settings: GatewayConfig) -> "uvicorn.Server":
-    """A server around an ASGI application; its serve(sockets=[..]) runs it. Raises ConfigError where uvicorn is missing or
-    the certificate cannot be used."""
+def make_server(app: Any, settings: GatewayConfig, short: "Short | None" = None) -> "uvicorn.Server":
+    """A server around an ASGI application; its serve(sockets=[..]) runs it. short: is asked about posts first (protocol.py).
+    Raises ConfigError where uvicorn is missing or the certificate cannot be used."""
     try:
         import uvicorn
 
@@ -95,7 +96,7 @@ def make_server(app: Any, settings: GatewayConfig) -> "uvicorn.Server":
     except ImportError as error:
         raise ConfigError(f'the gateway needs {error.name}: pip install "ztmon[gateway]"') from None
     config = uvicorn.Config(
-        app, lifespan="off", ws="none", http=strict(settings), loop="uvloop", log_config=None, access_log=False,
+        app, lifespan="off", ws="none", http=strict(settings, short), loop="uvloop", log_config=None, access_log=False,
         server_header=False, date_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=max(1, int(settings.head_seconds)), backlog=BACKLOG)
     config.load()
@@ -232,4 +233,4 @@ def _say(gateway: "Gateway", listening: socket.socket) -> None:
     for said in filter(None, (beside.says() for beside in gateway.beside)):
         print(said, flush=True)
     if gateway.demo:
-        print("Simulated partners are sending traffic; every other minute one of them turns bad.", flush=True)
+        print("Simulated partners are sending traffic; every two and a half minutes one of them turns bad.", flush=True)

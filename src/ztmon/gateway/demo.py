@@ -1,4 +1,4 @@
-"""Life for the page: simulated partners in real time, one of which turns bad every other minute.
+"""Life for the page: simulated partners in real time, one of which turns bad every two and a half minutes.
 
 Two simulated days are taken in at the start, so that learning is over when the page opens.
 """

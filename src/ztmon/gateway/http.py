@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote
 
@@ -67,12 +68,22 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     headers: Headers = ()
 
+    def all_headers(self, more: Headers = ()) -> list[tuple[bytes, bytes]]:
+        """Those it is sent with; more: further ones."""
+        return [(b"content-type", self.kind.encode()), (b"content-length", str(len(self.body)).encode()),
+                *SAFE, *self.headers, *more]  # fmt: skip
+
     async def send(self, send: Send, head: bool = False, more: Headers = ()) -> None:
         """Send it; head: without its body; more: further headers."""
-        headers = [(b"content-type", self.kind.encode()), (b"content-length", str(len(self.body)).encode()),
-                   *SAFE, *self.headers, *more]  # fmt: skip
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.all_headers(more)})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+def as_sent(answer: Answer) -> bytes:
+    """An answer as HTTP/1.1 writes it, for a connection that stays open."""
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, HTTPStatus(answer.status).phrase.encode())]
+    lines += [name + b": " + value for name, value in answer.all_headers()]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + answer.body
 
 
 class Stream(msgspec.Struct, frozen=True):

@@ -5,13 +5,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ztcore.decision import Decision
-from ztmon.gateway.http import SAFE, Answer, Headers, Receive, Refused, Request, Scope, Send, encode
+from ztmon.gateway.http import Answer, Headers, Receive, Refused, Request, Scope, Send, as_sent, encode
 from ztmon.gateway.intake import SHOWN, Taken, Unusable
 from ztmon.gateway.routes import TELEMETRY, Parameter, Route
 
@@ -22,63 +22,54 @@ log = logging.getLogger("ztmon.gateway")
 
 Take = Callable[[bytes, Collection[str] | None], Taken | int]
 
-SHORT = 64 * 1024
-"""Bytes of a body that may come in one piece."""
-
 INLINE = 512 * 1024
 """Bytes of telemetry taken in between two requests (a millisecond); more goes to a thread, so that others are served."""
 
 READ_JSON = (b"", b"application/json", b"application/x-ndjson", b"application/jsonl", b"application/ndjson")
 READ_MSGPACK = (b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack")
 
+WITH, WITHOUT = b"/telemetry", b"/telemetry?wait=0"
+"""The URLs that the short way knows: with decisions in the answer and without."""
+
 CALM = b'{"action":"monitor","score":0.0,"enforced":false,"retryAfter":0.0,"reasons":[]}'
 ONE_CALM = b'{"accepted":1,"rejected":0,"decisions":[' + CALM + b'],"problems":[]}'
 ONE_TAKEN = b'{"accepted":1,"rejected":0,"problems":[]}'
 
 
-def _start(status: int, size: int) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", b"application/json"), (b"content-length", str(size).encode()), *SAFE]}
+class ShortWay:
+    """What comes most is answered by the server's protocol itself (protocol.py): a post of JSON by somebody who was let in
+    before, whole in one piece. All else goes the usual way. Of one event loop."""
 
+    def __init__(self, gateway: "Gateway") -> None:
+        self._known, self._figures, self._telemetry = gateway.access.known, gateway.figures, gateway.telemetry
+        self._reader = gateway.intake.reader()        # of this thread, which is the loop's
+        self._calm = as_sent(Answer(200, "application/json", ONE_CALM))
+        self._taken = as_sent(Answer(202, "application/json", ONE_TAKEN))
 
-def make_entry(gateway: "Gateway") -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The gateway as an ASGI application for one event loop, with the shortest way for what comes most: a post of JSON by
-    somebody who was let in before. All else goes the usual way."""
-    known, figures, telemetry = gateway.access.known, gateway.figures, gateway.telemetry
-    reader = gateway.intake.reader()        # of this thread, which is the loop's
-    ready = {True: (_start(200, len(ONE_CALM)), {"type": "http.response.body", "body": ONE_CALM}),
-             False: (_start(202, len(ONE_TAKEN)), {"type": "http.response.body", "body": ONE_TAKEN})}
-
-    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/telemetry" or scope["method"] != "POST":
-            await gateway(scope, receive, send)
-            return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        get, client, query = headers.get, scope["client"], scope["query_string"]
-        who = known.get((client[0] if client else "", get(b"host"), get(b"authorization")))
-        if who is None or "telemetry" not in who.roles or get(b"content-type") != b"application/json" or b"origin" in headers \
-                or b"content-encoding" in headers or (query and query != b"wait=0"):
-            await telemetry(scope, receive, send)
-            return
-        message = await receive()
-        if message["type"] != "http.request" or message["more_body"] or len(message["body"]) > SHORT \
-                or (n := reader.take_now(message["body"], who.apps)) < 0:
-            await telemetry(scope, again(message, receive), send)      # nothing was observed
-            return
+    def __call__(self, client: str, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+        """The answer as it is sent. None: nothing was observed."""
+        if url != WITH and url != WITHOUT:
+            return None
+        given = dict(headers)
+        get = given.get
+        who = self._known.get((client, get(b"host"), get(b"authorization")))
+        if who is None or "telemetry" not in who.roles or get(b"content-type") != b"application/json" or b"origin" in given \
+                or b"content-encoding" in given or len(body) > min(INLINE, self._telemetry.limit):
+            return None
+        reader = self._reader
+        n = reader.take_now(body, who.apps)
+        if n < 0:
+            return None
+        wait = url == WITH
         if n == 1 and not reader.noted:
-            if query:
-                figures.unwaited += 1
-            else:
-                figures.posts += 1
-            start, end = ready[not query]
-            await send(start)
-            await send(end)
-            return
-        answer = telemetry.answer(Taken(n, reader.noted) if reader.noted else n, not query)
-        figures.answered("/telemetry", answer.status)
-        await answer.send(send)
-
-    return entry
+            if wait:
+                self._figures.posts += 1
+                return self._calm
+            self._figures.unwaited += 1
+            return self._taken
+        answer = self._telemetry.answer(Taken(n, reader.noted) if reader.noted else n, wait)
+        self._figures.answered("/telemetry", answer.status)
+        return as_sent(answer)
 
 
 class Telemetry:

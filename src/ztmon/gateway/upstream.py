@@ -45,6 +45,10 @@ LEFT = 499
 """The status by which a call is known whose caller left before the answer."""
 
 
+SAID_SECONDS = 60.0
+"""How often the log says that the application fails, however many calls do."""
+
+
 class Upstream:
     """The listener (beside.py) and its ASGI application."""
 
@@ -54,6 +58,9 @@ class Upstream:
         assert self.settings.upstream is not None
         self.url = self.settings.upstream.rstrip("/")
         self.requests = self.refused = self.failures = self.open = 0
+        self._failed = 0        # calls since it answered
+        self._said = -SAID_SECONDS
+        self._told = False      # that it fails, and not yet that it answers again
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -107,6 +114,21 @@ class Upstream:
         """upstream_requests; of them upstream_refused (by a level) and upstream_failures (502, 504); upstream_open: now."""
         return {"upstream_requests": self.requests, "upstream_refused": self.refused, "upstream_failures": self.failures,
                 "upstream_open": self.open}
+
+    def failing(self, why: str) -> None:
+        """A call failed; said at once, and while it goes on once a minute."""
+        self._failed += 1
+        now = time.monotonic()
+        if now - self._said >= SAID_SECONDS:
+            self._said, self._told = now, True
+            log.error("the application at %s failed: %s (calls since it answered: %d)", self.shown, why, self._failed)
+
+    def answering(self) -> None:
+        """A call was answered."""
+        if self._failed:
+            if self._told:
+                log.warning("the application at %s answers again; failed calls: %d", self.shown, self._failed)
+            self._failed, self._told = 0, False
 
     # -- a request ---------------------------------------------------------------------------
 
@@ -216,6 +238,7 @@ class Call:
                     self.scope["method"], URL(self.upstream.url + self.target, encoded=True), headers=self._headers(),
                     data=self._body() if has_body else None, allow_redirects=False) as answer:
                 self.answered = time.perf_counter()
+                self.upstream.answering()
                 self.status = answer.status
                 self.started = True
                 await self.send({"type": "http.response.start", "status": answer.status,
@@ -225,11 +248,12 @@ class Call:
                     await self.send({"type": "http.response.body", "body": part, "more_body": True})
                 await self.send({"type": "http.response.body", "body": b""})
         except TimeoutError:
+            self.upstream.failing("no answer in time")
             raise Refused(504, f"the application did not answer within {self.upstream.settings.upstream_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             if self._left(error):
                 return
-            log.error("the application at %s failed: %s", self.upstream.shown, type(error).__name__)
+            self.upstream.failing(type(error).__name__)
             raise Refused(502, "the application cannot be reached") from None
 
     def _left(self, error: BaseException | None) -> bool:
