@@ -206,7 +206,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef bint young, quiet
     v.n = 0
     v.best = v.sum = v.absolute = v.corroborating = v.solid = v.other = v.nats = v.score = 0.0
-    v.group[0] = v.group[1] = 0.0
+    v.group[0] = v.group[1] = v.group[2] = 0.0
     v.hot = 0
     v.fresh = v.new_endpoint = False
     v.level = v.ceiling = 0

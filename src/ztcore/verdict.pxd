@@ -42,11 +42,11 @@ cdef enum:
     # the backend, or a deployment, may be what causes them
     COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
     # they show the same thing twice: of each pair only the stronger counts in a sum
-    GROUPS = 2
+    GROUPS = 3
 
 cdef extern from *:
     """
-    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, -1, -1, 0, 1, 1, 1};
+    static const signed char zt_group[21] = {-1, -1, -1, 2, -1, 1, -1, -1, 0, -1, -1, 2, -1, 0, -1, -1, -1, 0, 1, 1, 1};
     """
     const signed char zt_group[21]
 
