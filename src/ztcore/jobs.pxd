@@ -71,14 +71,12 @@ cdef inline f4 jobs_temper(f4 nats, f4 beyond) noexcept nogil:
 cdef inline void jobs_settle(Jobs *j, int rate, bint learn, bint young, uint32_t day, uint8_t *raised) noexcept nogil:
     """An episode is over. learn: it led to no action; young: it may teach whatever it likes, otherwise one record of the
     partner grows a day (`raised`: the last such day, modulo 256)."""
-    cdef uint32_t most, half
+    cdef uint32_t most
     cdef bint may = raised[0] != <uint8_t>day
     cdef int lane
     for lane in range(2):
         if learn and j.peak[rate][lane] > j.record[rate][lane] and (young or may):
-            most = j.record[rate][lane] + JOB_GROWTH
-            half = j.peak[rate][lane] - <uint32_t>JOB_STEPS if j.peak[rate][lane] > JOB_STEPS else 0
-            most = 255 if young else most if most > half else half
+            most = 255 if young else j.record[rate][lane] + JOB_GROWTH
             j.record[rate][lane] = <uint8_t>(j.peak[rate][lane] if j.peak[rate][lane] < most else most)
             raised[0] = raised[0] if young else <uint8_t>day
         j.peak[rate][lane] = 0
