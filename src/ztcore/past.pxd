@@ -26,7 +26,8 @@ cdef inline void past_settle(const Policy *policy, Row *row, int64_t now, bint a
     cdef int i
     for i in range(TAIL_KINDS):
         if tail_over(&row.tails, i, seconds) or (all_ and row.tails.peak[i][0] | row.tails.peak[i][1] != 0):
-            tail_settle(&row.tails, i, seconds, learn and (not all_ or i >= RATE_RAMP or (SIZES >> i) & 1 or past_unbound(i, False)),
+            tail_settle(&row.tails, i, seconds,
+                        learn and (not all_ or i >= RATE_RAMP or (SIZES >> i) & 1 or past_unbound(i, False)),
                         past_unbound(i, free), &row.raised)
             if i >= REQUEST_RATE:
                 jobs_settle(&row.jobs, i - REQUEST_RATE, learn, free, seconds // 86400, &row.raised)

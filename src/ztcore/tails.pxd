@@ -6,8 +6,9 @@
 # Both are kept apart for the two short half-lives and for the long one: four refused calls when a token has
 # expired are much of a minute and nothing of an hour and a half, in which an attack is seen all the same.
 #
-# The past is whatever led to no more than a throttle that fell by itself. Once learning is over one record of the partner grows a
-# day, by at most a quarter and two nats or to half of what was reached, so that nobody teaches it within an evening.
+# The past is whatever led to no more than a throttle that fell by itself. Once learning is over one record of the
+# partner grows a day, by at most a quarter and two nats or to half of what was reached, so that nobody teaches it
+# within an evening.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
