@@ -163,3 +163,20 @@ def test_endpoints_of_old_make_room_for_those_of_a_deployment():
     assert known.sum() >= 16
     assert int(row["mix"]["recent"].astype(int).sum()) + int(row["mix"]["other"]) == int(row["mix"]["total"])
     assert int(row["mix"]["other"]) < int(row["mix"]["total"]) // 4
+
+
+def test_a_throttle_that_fell_by_itself_teaches_what_a_release_brings():
+    """Every day at noon six uploads a hundred times the usual, among small ones: throttled on the first day, not on the
+    third."""
+    engine = Engine(64, bytes(16))
+    rng = np.random.default_rng(3)
+    highest = []
+    for day in range(5):
+        levels = []
+        for i in range(1440):
+            large = day >= 2 and 720 <= i < 726
+            levels.append(engine.observe("acme", "/a", method="POST", timestamp=START + day * DAY + i * 60.0,
+                                         request_bytes=60_000.0 if large else float(rng.lognormal(6, 0.3))).level)
+        highest.append(max(levels))
+    assert highest[2] == 2
+    assert highest[4] < 2
