@@ -125,3 +125,58 @@ def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_m
             if hour >= 3 * 24:
                 highest = max(highest, (levels & 7).max())
     assert highest == 0
+
+
+@pytest.mark.parametrize(("refused", "known"), [(False, True), (True, False)])
+def test_a_block_for_what_is_new_ends_once_the_new_is_what_the_partner_does(refused, known):
+    """A partner that only read begins to delete, ten calls an hour among a hundred, and goes on: it is acted on, but not
+    for days. Where its calls are refused, as those of who tries out what it may are, it is for as long as it goes on."""
+    engine = Engine(64, bytes(16))
+    feed(engine, "acme", steady(START, START + 2 * DAY, 100))
+    levels = []
+    for at in steady(START + 2 * DAY, START + 3 * DAY, 110, 5):
+        new = len(levels) % 5 == 0
+        levels.append(engine.observe("acme", "/orders/x" if new else "/e", method="DELETE" if new else "GET",
+                                     status=403 if new and refused else 200, timestamp=float(at)).level)
+    assert max(levels) >= 3
+    assert (max(levels[-200:]) == 0) is known
+
+
+def test_endpoints_of_old_make_room_for_those_of_a_deployment():
+    """Twenty endpoints, all renamed at once after two days: an hour later the partner has a slot for most of the new ones,
+    and how its calls are spread is as it was."""
+    engine = Engine(64, bytes(16))
+    partners = ["one", "two", "three", "four"]
+    for hour in range(2 * 24 + 3):
+        version = "second" if hour >= 2 * 24 else "first"
+        for i, partner in enumerate(partners):
+            times = steady(START + hour * HOUR, START + (hour + 1) * HOUR, 1000, 10 * hour + i)
+            events = np.zeros(len(times), EVENT)
+            events["partner"], events["name"] = engine.partner_key(partner), 1
+            events["timestamp"] = np.round(times * 1e9)
+            keys = np.array([engine.endpoint_key(f"/{version}/{chr(97 + n)}", "GET") for n in range(20)], "u8")
+            events["endpoint"] = keys[np.random.default_rng(hour).integers(0, 20, len(times))]
+            events["status"], events["count"], events["latency_ms"] = 200, 1, 20.0
+            engine.observe_batch(events, b"\x07default" + bytes([len(partner)]) + partner.encode())
+    row = engine.row("one")
+    known = row["endpoints"]["count"] >> 24 == int(row["last_hour"]) & 255
+    assert known.sum() >= 16
+    assert int(row["mix"]["recent"].astype(int).sum()) + int(row["mix"]["other"]) == int(row["mix"]["total"])
+    assert int(row["mix"]["other"]) < int(row["mix"]["total"]) // 4
+
+
+def test_a_throttle_that_fell_by_itself_teaches_what_a_release_brings():
+    """Every day at noon six uploads a hundred times the usual, among small ones: throttled on the first day, not on the
+    third."""
+    engine = Engine(64, bytes(16))
+    rng = np.random.default_rng(3)
+    highest = []
+    for day in range(5):
+        levels = []
+        for i in range(1440):
+            large = day >= 2 and 720 <= i < 726
+            levels.append(engine.observe("acme", "/a", method="POST", timestamp=START + day * DAY + i * 60.0,
+                                         request_bytes=60_000.0 if large else float(rng.lognormal(6, 0.3))).level)
+        highest.append(max(levels))
+    assert highest[2] == 2
+    assert highest[4] < 2

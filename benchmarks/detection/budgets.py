@@ -29,23 +29,28 @@ class Kept:
     seconds: float
 
 
-def one(task: tuple[float, int, int, float]) -> tuple[int, float, list[float]]:
-    nominal, seed, partners, hours = task
+def one(task: tuple[int, int, float]) -> tuple[float, list[tuple[int, list[float]]]]:
+    """Days, and for each of NOMINAL the false throttles and what was found, s."""
+    seed, partners, hours = task
     simulation = simulate(partners, hours, seed, strength=None, hard=True)
-    levels = verdicts.changes(simulation, false_throttles_per_partner_year=nominal)
-    wrong, _ = verdicts.wrong(simulation, levels, verdicts.THROTTLE)
-    found = [each.seconds[1] for each in verdicts.found(simulation, levels) if each.attack.kind != "fleet"]
-    return len(wrong), verdicts.partner_days(simulation), found
+    answers = []
+    for nominal in NOMINAL:
+        levels = verdicts.changes(simulation, false_throttles_per_partner_year=nominal)
+        wrong, _ = verdicts.wrong(simulation, levels, verdicts.THROTTLE)
+        found = [each.seconds[1] for each in verdicts.found(simulation, levels) if each.attack.kind != "fleet"]
+        answers.append((len(wrong), found))
+    return verdicts.partner_days(simulation), answers
 
 
 def kept(seeds: range, partners: int, hours: float) -> list[Kept]:
     """Each of NOMINAL on hard streams at these seeds."""
-    answer = []
     with ProcessPoolExecutor(2) as pool:
-        for nominal in NOMINAL:
-            runs = list(pool.map(one, [(nominal, seed, partners, hours) for seed in seeds]))
-            seconds = np.array([each for _, _, found in runs for each in found])
-            episodes, days = sum(run[0] for run in runs), sum(run[1] for run in runs)
-            answer.append(Kept(nominal, throttle_score(nominal), episodes / days * YEAR_DAYS, episodes, days,
-                               float(np.isfinite(seconds).mean()), float(np.median(seconds))))
+        runs = list(pool.map(one, [(seed, partners, hours) for seed in seeds]))
+    days = sum(each for each, _ in runs)
+    answer = []
+    for i, nominal in enumerate(NOMINAL):
+        episodes = sum(answers[i][0] for _, answers in runs)
+        seconds = np.array([each for _, answers in runs for each in answers[i][1]])
+        answer.append(Kept(nominal, throttle_score(nominal), episodes / days * YEAR_DAYS, episodes, days,
+                           float(np.isfinite(seconds).mean()), float(np.median(seconds))))
     return answer

@@ -9,14 +9,15 @@ from .budgets import YEAR_DAYS
 
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
-HEAD = """# What is found, and who is left alone
+TUNED = "1-16, 101-116, 301-316 and 401-432"
+HEAD = f"""# What is found, and who is left alone
 
 Written by `make detection` (benchmarks/detection); do not edit. 40 simulated partners over six days at the shipped
-configuration, on seeds that nothing was tuned on; [the simulator](simulate.md) says what the streams hold. *Plain*:
-attacks of medium strength (0.5). *Hard*: partners of two calls an hour to ten a second with sessions, jobs, bouts of errors,
-expiring tokens, rotating addresses, and innocent happenings; strengths drawn from blatant to the edge of the noticeable.
-*Real shapes*: the same, the partners' rates following the real series of below, ten minutes a step: harsher than any
-partner, for some of them are silent for days and then call at fifty times their mean.
+configuration, on seeds that nothing was tuned on (that was done on {TUNED}); [the simulator](simulate.md)
+says what the streams hold. *Plain*: attacks of medium strength (0.5). *Hard*: partners of two calls an hour to ten a second with
+sessions, jobs, bouts of errors, expiring tokens, rotating addresses, and innocent happenings; strengths drawn from blatant to
+the edge of the noticeable. *Real shapes*: the same, the partners' rates following the real series of below, ten minutes a step:
+harsher than any partner, for some of them are silent for days and then call at fifty times their mean.
 
 The attack on the whole fleet, which is forty attacks at once, stands in its own line and is not in the sums.
 Found is an attack that leads to the level within its window; one that does not has an infinite delay. False is a rise

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ztmon import Config, Monitor
 from ztmon.simulate import Attack, Simulation
@@ -69,12 +70,9 @@ def changes(simulation: Simulation, **settings: object) -> list[list[Change]]:
 
 def found(simulation: Simulation, levels: list[list[Change]]) -> list[Found]:
     """For each attack how soon it led to each level."""
-    calls = simulation.traffic.calls
-    times = {}
+    times = calls_of_each(simulation)
     answers = []
     for attack in simulation.attacks:
-        if attack.partner not in times:
-            times[attack.partner] = calls["timestamp"][calls["partner"] == attack.partner]
         own = times[attack.partner]
         seconds, events = [], []
         for level in LEVELS:
@@ -84,6 +82,14 @@ def found(simulation: Simulation, levels: list[list[Change]]) -> list[Found]:
                           if at is not None else np.inf)
         answers.append(Found(attack, tuple(seconds), tuple(events)))
     return answers
+
+
+def calls_of_each(simulation: Simulation) -> list[NDArray[np.int64]]:
+    """When each partner called, ns, in order."""
+    partners = np.ascontiguousarray(simulation.traffic.calls["partner"])
+    order = np.argsort(partners, kind="stable")
+    ends = np.cumsum(np.bincount(partners, minlength=len(simulation.partners)))
+    return np.split(simulation.traffic.calls["timestamp"][order], ends[:-1])
 
 
 def reached(levels: list[Change], level: int, start: int, end: int) -> int | None:

@@ -63,21 +63,24 @@ cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept no
     cdef uint32_t age = endpoint_idle(e, hour)
     return (<uint64_t>(e.mark >> 24 >> (age // FAMILIAR_FADE)) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
 
-cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour) noexcept nogil:
-    """The slot of the endpoint's two groups that is worth least; a free one is worth nothing."""
+cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour, uint32_t gone) noexcept nogil:
+    """The slot of the endpoint's two groups that is worth least; a free one is worth nothing, and next to it one that was
+    last called `gone` hours ago or longer (0: it is worth what it was)."""
     cdef int i, at, slot = 0
     cdef uint64_t rank, least = <uint64_t>-1
     for i in range(2 * GROUP):
         at = endpoint_first(endpoint) + i if i < GROUP else endpoint_second(endpoint) + i - GROUP
         rank = endpoint_rank(&slots[at], hour)
+        if gone and endpoint_idle(&slots[at], hour) >= gone:
+            rank &= (<uint64_t>1 << 32) - 1
         if rank < least:
             least = rank
             slot = at
     return slot
 
-cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour) noexcept nogil:
-    """A slot for a new endpoint; its moments are for the caller to start."""
-    cdef int slot = endpoints_least(slots, endpoint, hour)
+cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour, uint32_t gone) noexcept nogil:
+    """A slot for a new endpoint, see endpoints_least; its moments are for the caller to start."""
+    cdef int slot = endpoints_least(slots, endpoint, hour, gone)
     rest[0] += endpoint_count(&slots[slot])
     slots[slot].mark = endpoint_mark(endpoint)
     slots[slot].count = 0

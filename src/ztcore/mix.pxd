@@ -27,7 +27,7 @@ cdef extern from *:
 
 cdef struct Mix:
     uint8_t recent[ENDPOINTS]
-    uint8_t other               # of endpoints that lost their slot
+    uint8_t other               # of endpoints that lost their slot, or never had one
     uint16_t total
 
 cdef inline void mix_halve(Mix *m) noexcept nogil:
@@ -48,8 +48,19 @@ cdef inline void mix_add(Mix *m, int slot, uint32_t calls) noexcept nogil:
 
 cdef inline void mix_forget(Mix *m, int slot) noexcept nogil:
     """The slot is another endpoint's from now on."""
-    m.other = <uint8_t>(m.other + m.recent[slot] if m.other + m.recent[slot] < MIX_FULL else MIX_FULL)
+    while m.other + m.recent[slot] > MIX_FULL:
+        mix_halve(m)
+    m.other += m.recent[slot]
     m.recent[slot] = 0
+
+cdef inline void mix_other(Mix *m, uint32_t calls) noexcept nogil:
+    """Calls of an endpoint that has no slot."""
+    if calls > MIX_FULL // 2:
+        calls = MIX_FULL // 2
+    while m.other + calls > MIX_FULL:
+        mix_halve(m)
+    m.other += <uint8_t>calls
+    m.total += <uint16_t>calls
 
 cdef inline void mix_fade(Mix *m, float seconds, uint64_t seed) noexcept nogil:
     """So much time has passed; counts are rounded up or down by chance."""

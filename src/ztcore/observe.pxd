@@ -22,15 +22,16 @@ from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, 
 from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
-from ztcore.mix cimport mix_add, mix_forget
+from ztcore.mix cimport mix_add, mix_forget, mix_other
 from ztcore.moments cimport moments_init, moments_learn, slot_start
 from ztcore.policy cimport Policy
+from ztcore.releases cimport release_since
 from ztcore.row cimport COUNTERS, NO_PIN, ROW_GROWN, ROW_LOUD, ROW_SETTLED, Row
 from ztcore.score cimport level_of
 from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
 from ztcore.table cimport COUNT_LATE, COUNT_REWOUND, Header, Table
-from ztcore.verdict cimport COMMON_MODE, HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
+from ztcore.verdict cimport COMMON_MODE, HARMFUL, HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
 from ztcore.welford cimport welford_add
 from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 
@@ -143,11 +144,12 @@ cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcep
     row.pending_trials += 1
     row.unlearned += e.count
 
-cdef inline void observe_familiar(Row *row, const Event *e, Sight *s) noexcept nogil:
+cdef inline void observe_familiar(const Header *header, Row *row, const Event *e, Sight *s) noexcept nogil:
     """A quiet event makes its endpoint, source, method and hour more familiar."""
     cdef Endpoint *slot
     if zt_unlikely(s.endpoint < 0):
-        s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour)
+        s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour,
+                                    release_since(&header.fleet.releases, s.hour) if s.released else 0)
         mix_forget(&row.mix, s.endpoint)
         slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
     slot = &row.endpoints[s.endpoint]
@@ -195,6 +197,11 @@ cdef inline void observe_anomaly(const Table *t, Row *row, const Verdict *v, int
     elif row.episode and v.score < t.header.policy.threshold[1] - FALL_POINTS:
         row.episode = 0
 
+cdef inline bint observe_accepted(const Row *row, const Verdict *v) noexcept nogil:
+    """Whether what a partner has been at a level for so long for is what it does: anything up to throttle, above it what
+    a move to other functions or addresses causes as well."""
+    return row.level <= 2 or v.hot & HARMFUL == 0
+
 cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) noexcept nogil:
     """Take in one event. The caller owns the row; e.timestamp is usable."""
     cdef Header *header = t.header
@@ -206,7 +213,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef bint young, quiet
     v.n = 0
     v.best = v.sum = v.absolute = v.corroborating = v.solid = v.other = v.nats = v.score = 0.0
-    v.group[0] = v.group[1] = 0.0
+    v.group[0] = v.group[1] = v.group[2] = 0.0
     v.hot = 0
     v.fresh = v.new_endpoint = False
     v.level = v.ceiling = 0
@@ -261,15 +268,17 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         action_observe(t, row, v, now)
         if v.score >= policy.threshold[1] or row.episode:
             observe_anomaly(t, row, v, now)
-    quiet = young or v.score < policy.threshold[1] or (0 < row.level <= 2 and now - row.since > ACCEPT_S * SECOND_NS)
+    quiet = young or v.score < policy.threshold[1] or (row.level and now - row.since > ACCEPT_S * SECOND_NS and observe_accepted(row, v))
     row.flags = <uint8_t>(row.flags & ~ROW_LOUD) if quiet else <uint8_t>(row.flags | ROW_LOUD)
     if quiet:
         v.new_endpoint = s.endpoint < 0
-        observe_familiar(row, e, &s)
+        observe_familiar(header, row, e, &s)
         observe_sizes(row, e, &s)
     if s.endpoint >= 0:
         endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
         mix_add(&row.mix, s.endpoint, e.count)
+    else:
+        mix_other(&row.mix, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
     barrier()

@@ -92,3 +92,11 @@ cdef inline bint release_see(Releases *r, uint64_t endpoint, uint64_t partner, u
         return False
     return release_common(entry) or (r.common >= DEPLOY_COMMON and (
         (release_hour(entry) + 2 - <uint32_t>r.deployed) & HOUR_BITS) < RELEASE_HOURS)
+
+cdef inline uint32_t release_since(const Releases *r, uint32_t hour) noexcept nogil:
+    """Clock hours since the latest deployment, at least 1; 0: there was none lately. What a partner last called so long
+    ago may have been renamed by it."""
+    cdef uint32_t since = (hour + 1 - <uint32_t>r.deployed) & HOUR_BITS
+    if r.common < DEPLOY_COMMON or since >= RELEASE_HOURS:
+        return 0
+    return since if since else 1

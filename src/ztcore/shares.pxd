@@ -8,19 +8,20 @@ cdef enum:
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
     SHARE_PRIOR = 50            # trials that the fleet's share is worth
     # novelty is learned only after the burn-in: in the beginning everything is new
-    SHARE_SIZES = (1 << 4) | (1 << 5)   # a release moves them a little, and many calls prove it: no reason to act
     SHARE_DISCOVERY = (1 << 3) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14)
 
 cdef extern from *:
     """
     #define SHARE_LEAST 1e-4f
     #define SHARE_MOST 0.97f
-    #define SIZES_WORTH 300.0f
+    #define REQUESTS_WORTH 600.0f       /* trials that the usual share of large requests is worth at most */
+    #define RESPONSES_WORTH 300.0f      /* and that of large responses, which exports bring about as well */
     #define LONG_WORTH 1000.0f
     """
     const float SHARE_LEAST
     const float SHARE_MOST
-    const float SIZES_WORTH
+    const float REQUESTS_WORTH
+    const float RESPONSES_WORTH
     const float LONG_WORTH
 
 cdef struct Shares:
@@ -57,18 +58,22 @@ cdef inline float share_variance(const Shares *s, int signal, float fleet_spread
     cdef float w = s.windows
     return (w * share_spread(s, signal) + <float>20.0 * fleet_spread) / (w + <float>20.0)
 
+cdef inline float share_worth_most(int signal, float otherwise) noexcept nogil:
+    """Trials that a baseline is worth at most. A release moves sizes a little, and many calls prove it: no reason to act."""
+    return REQUESTS_WORTH if signal == 4 else RESPONSES_WORTH if signal == 5 else otherwise
+
 cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_spread) noexcept nogil:
     """Trials M that the baseline is worth (design: two samples, not one), 2..3000."""
     cdef float v = share_variance(s, signal, fleet_spread)
     cdef float least = 0.03 * p * p
     cdef float m = p * (1.0 - p) / (v if v > least else least) - 1.0
     cdef float low = 100.0 if signal == 10 or signal == 11 else 2.0
-    cdef float high = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else 3000.0
+    cdef float high = share_worth_most(signal, 3000.0)
     return low if m < low else high if m > high else m
 
 cdef inline float share_worth_long(int signal, float m) noexcept nogil:
     """At the longest half-life, where clumps of hits even out."""
-    cdef float most = SIZES_WORTH if (SHARE_SIZES >> signal) & 1 else LONG_WORTH
+    cdef float most = share_worth_most(signal, LONG_WORTH)
     return 3.0 * m if 3.0 * m < most else m if m > most else most
 
 cdef inline void shares_merge(Shares *into, const Shares *other) noexcept nogil:

@@ -6,8 +6,9 @@
 # Both are kept apart for the two short half-lives and for the long one: four refused calls when a token has
 # expired are much of a minute and nothing of an hour and a half, in which an attack is seen all the same.
 #
-# The past is whatever did not lead to an action. Once learning is over one record of the partner grows a
-# day, by at most a quarter and two nats, so that nobody teaches it in small steps within an evening.
+# The past is whatever led to no more than a throttle that fell by itself. Once learning is over one record of the
+# partner grows a day, by at most a quarter and two nats or to half of what was reached, so that nobody teaches it
+# within an evening.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -80,7 +81,8 @@ cdef inline uint8_t tail_record(Tails *t, int kind, int span, bint young, bint r
     """The record after this episode."""
     cdef uint32_t before = t.record[kind][span], peak = t.peak[kind][span], most = 255
     if not young:
-        most = before + before // 4 + <uint32_t>(2.0 * TAIL_UNIT) if raise_ else before
+        most = before + before // 4 + <uint32_t>(2.0 * TAIL_UNIT)
+        most = before if not raise_ else most if most > peak // 2 else peak // 2
     return <uint8_t>(before if peak < before else peak if peak < most else most)
 
 cdef inline void tail_learn(Tails *t, int kind, uint32_t seconds, bint young, uint8_t *raised) noexcept nogil:
@@ -98,7 +100,7 @@ cdef inline void tail_learn(Tails *t, int kind, uint32_t seconds, bint young, ui
         record = tail_record(t, kind, span, young, raise_)
         if record != t.record[kind][span]:
             t.record[kind][span] = record
-            raised[0] = day
+            raised[0] = raised[0] if young else day
 
 cdef inline bint tail_over(const Tails *t, int kind, uint32_t seconds) noexcept nogil:
     """Whether there was an episode, and nothing has come for ten minutes."""

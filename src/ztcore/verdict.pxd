@@ -39,14 +39,17 @@ cdef enum:
                            (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << ENDPOINT_FOCUS))
 
     SIZES = (1 << LARGE_REQUESTS) | (1 << LARGE_RESPONSES)     # a release moves them
+    # no move of the partner's own, to other functions or addresses, causes these
+    HARMFUL = ((1 << AUTH_FAILURES) | (1 << SUSPICIOUS_PATTERNS) | (1 << ERRORS_ON_NEW_ENDPOINTS) |
+               (1 << CUSTOM) | (1 << CUSTOM + 1) | (1 << RATE_RAMP) | (1 << REQUEST_RATE) | (1 << BYTES_OUT))
     # the backend, or a deployment, may be what causes them
     COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
     # they show the same thing twice: of each pair only the stronger counts in a sum
-    GROUPS = 2
+    GROUPS = 3
 
 cdef extern from *:
     """
-    static const signed char zt_group[21] = {-1, -1, -1, -1, -1, 1, -1, -1, 0, -1, -1, -1, -1, 0, -1, -1, -1, 0, 1, 1, 1};
+    static const signed char zt_group[21] = {-1, -1, -1, 2, -1, 1, -1, -1, 0, -1, -1, 2, -1, 0, -1, -1, -1, 0, 1, 1, 1};
     """
     const signed char zt_group[21]
 
