@@ -35,6 +35,7 @@ cdef struct PackedText:
     SipKey key                  # likewise
 
 cdef struct PackedBatch:
+    KnownName *known            # names of partners that were seen before
     PackedText *text            # by number; the one of number 0 is empty
     int texts
     int64_t base                # us
@@ -50,7 +51,7 @@ cdef inline void text_start(PackedText *text, const unsigned char *s, uint64_t s
 cdef inline bint text_fits(const PackedText *text, uint64_t most) noexcept nogil:
     return 1 <= text.text.size <= most
 
-cdef inline bint packed_texts(Intake *wire, PackedBatch *b, const unsigned char *s, const unsigned char *end) noexcept nogil:
+cdef inline bint packed_texts(PackedBatch *b, const unsigned char *s, const unsigned char *end) noexcept nogil:
     cdef uint16_t size
     cdef int i
     text_start(b.text, s, 0)
@@ -62,7 +63,7 @@ cdef inline bint packed_texts(Intake *wire, PackedBatch *b, const unsigned char 
         if end - s < size or not utf8_good(s, size):
             return False
         text_start(b.text + i + 1, s, size)
-        b.text[i + 1].known = name_place(wire.name, s, size)
+        b.text[i + 1].known = name_place(b.known, s, size)
         zt_prefetch(b.text[i + 1].known)
         s += size
     return s == end
@@ -144,10 +145,11 @@ cdef inline bint packed_event(Intake *wire, PackedBatch *b, const PackedRecord *
     learner_meet(&wire.learner, &wire.key, path, endpoint.text.at, endpoint.text.size, e)
     return True
 
-cdef inline int packed_read(Intake *wire, PackedText *text, const unsigned char *s, uint64_t n, Event *to) noexcept nogil:
+cdef inline int packed_read(Intake *wire, KnownName *known, PackedText *text, const unsigned char *s, uint64_t n,
+                            Event *to) noexcept nogil:
     """A datagram's events; how many, 0 where something is wrong with any of it: all of a batch is taken or nothing.
-    text, to: room for 1 + PACKED_TEXTS and PACKED_EVENTS; the names' room is the caller's business, too. Behind the n bytes and
-    behind the names 15 more are touched."""
+    known, text, to: room for KNOWN_NAMES, 1 + PACKED_TEXTS and PACKED_EVENTS; the names' room is the caller's business, too.
+    Behind the n bytes and behind the names 15 more are touched."""
     cdef PackedHead head
     cdef PackedRecord record
     cdef PackedBatch b
@@ -157,6 +159,7 @@ cdef inline int packed_read(Intake *wire, PackedText *text, const unsigned char 
     if n < sizeof(PackedHead):
         return 0
     memcpy(&head, s, sizeof(PackedHead))
+    b.known = known
     b.text = text
     b.texts = head.texts
     b.base = head.base
@@ -165,7 +168,7 @@ cdef inline int packed_read(Intake *wire, PackedText *text, const unsigned char 
     if (head.version != PACKED_VERSION or not 1 <= head.events <= PACKED_EVENTS or head.texts > PACKED_TEXTS
             or not 0 <= head.base < <int64_t>(1000.0 * TIMESTAMP_END)
             or n - sizeof(PackedHead) < head.events * sizeof(PackedRecord)
-            or not packed_texts(wire, &b, at + head.events * sizeof(PackedRecord), s + n)):
+            or not packed_texts(&b, at + head.events * sizeof(PackedRecord), s + n)):
         return 0
     for i in range(head.events):
         memcpy(&record, at + i * sizeof(PackedRecord), sizeof(PackedRecord))

@@ -9,6 +9,7 @@ from ztcore.fields cimport Telemetry, telemetry_missing
 from ztcore.habit cimport Habit
 from ztcore.json cimport Json, OBJECT_OPEN, is_blank, json_blank
 from ztcore.jsonread cimport json_event
+from ztcore.knownnames cimport KNOWN_NAMES, KnownName
 from ztcore.msgpackread cimport msgpack_event
 from ztcore.packed cimport OURS, PACKED_KIND
 from ztcore.packedread cimport PACKED_TEXTS, PackedText, packed_read
@@ -59,6 +60,7 @@ cdef struct Reception:
     Habit msgpack_habit
     unsigned char scratch[DATAGRAM_MOST]
     PackedText text[1 + PACKED_TEXTS]
+    KnownName name[KNOWN_NAMES]
     Signatures signatures
 
 cdef inline int reception_event(Reception *in_, const Telemetry *t, bint whole) noexcept nogil:
@@ -92,7 +94,7 @@ cdef inline int reception_json(Reception *in_, const unsigned char *s, uint64_t 
     return reception_event(in_, &t, whole and j.at == j.end)
 
 cdef inline int reception_packed(Reception *in_, const unsigned char *s, uint64_t n) noexcept nogil:
-    cdef int events = packed_read(&in_.wire, in_.text, s, n, in_.events + in_.waiting)
+    cdef int events = packed_read(&in_.wire, in_.name, in_.text, s, n, in_.events + in_.waiting)
     in_.waiting += events
     in_.received += events
     return TAKEN if events else REFUSED_PACKED

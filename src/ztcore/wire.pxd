@@ -9,8 +9,7 @@ from ztcore.fields cimport (FIELD_APP, FIELD_COUNT, FIELD_ENDPOINT, FIELD_LATENC
                             FIELD_RESPONSE, FIELD_SOURCE, FIELD_STATUS, FIELD_TIMESTAMP, Span, Telemetry, telemetry_amount,
                             telemetry_missing)
 from ztcore.hash cimport SipKey
-from ztcore.keys cimport app_hash, app_key, source_key
-from ztcore.knownnames cimport KNOWN_NAMES, KnownName, known_partner, name_place
+from ztcore.keys cimport app_hash, app_key, partner_key, source_key
 from ztcore.knownpaths cimport KNOWN_PATHS, KnownPath, known_parse
 from ztcore.learner cimport Learner, learner_meet
 from ztcore.namerecord cimport record_put, record_size
@@ -39,7 +38,6 @@ cdef struct Intake:             # what makes events of them; of one thread
     uint64_t names_room
     WireApp app[WIRE_APPS]
     KnownPath path[KNOWN_PATHS]
-    KnownName name[KNOWN_NAMES]
 
 cdef inline WireApp *wire_app(Intake *intake, const Span *name, WireApp *other) noexcept nogil:
     """An application's keys; other: what is filled in where its name is too long to be remembered."""
@@ -90,7 +88,7 @@ cdef inline bint wire_event(Intake *intake, const Telemetry *t, Event *e) noexce
     if not wire_allowed(intake, app.hash) or record_size(name.size, partner.size) > intake.names_room - intake.names_size:
         return False
     e.timestamp = wire_time(intake, t.number[FIELD_TIMESTAMP])
-    e.partner = known_partner(name_place(intake.name, partner.at, partner.size), app.hash, &app.key, partner.at, partner.size)
+    e.partner = partner_key(&app.key, partner.at, partner.size)
     e.name = <uint32_t>intake.names_size + 1
     intake.names_size += record_put(intake.names + intake.names_size, name.at, name.size, partner.at, partner.size)
     e.source = 0

@@ -34,6 +34,8 @@ WITH, WITHOUT = b"/telemetry", b"/telemetry?wait=0"
 CALM = b'{"action":"monitor","score":0.0,"enforced":false,"retryAfter":0.0,"reasons":[]}'
 ONE_CALM = b'{"accepted":1,"rejected":0,"decisions":[' + CALM + b'],"problems":[]}'
 ONE_TAKEN = b'{"accepted":1,"rejected":0,"problems":[]}'
+ANSWERED, TAKEN = Answer(200, "application/json", ONE_CALM), Answer(202, "application/json", ONE_TAKEN)
+"""What a single calm event is answered with."""
 
 
 class ShortWay:
@@ -43,8 +45,7 @@ class ShortWay:
     def __init__(self, gateway: "Gateway") -> None:
         self._known, self._figures, self._telemetry = gateway.access.known, gateway.figures, gateway.telemetry
         self._reader = gateway.intake.reader()        # of this thread, which is the loop's
-        self._calm = as_sent(Answer(200, "application/json", ONE_CALM))
-        self._taken = as_sent(Answer(202, "application/json", ONE_TAKEN))
+        self._calm, self._taken = as_sent(ANSWERED), as_sent(TAKEN)
 
     def __call__(self, client: str, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes | None:
         """The answer as it is sent. None: nothing was observed."""
@@ -126,6 +127,9 @@ class Telemetry:
 
     def answer(self, found: Taken | int, wait: bool) -> Answer:
         """What a body is answered with. wait: with decisions."""
+        if found == 1:
+            self.figures.batched += 1
+            return ANSWERED if wait else TAKEN
         taken = Taken(found, {}) if isinstance(found, int) else found
         accepted, rejected = taken.places - len(taken.bad), len(taken.bad)
         self.figures.batched += accepted
