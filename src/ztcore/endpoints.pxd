@@ -61,7 +61,7 @@ cdef inline uint32_t endpoint_idle(const Endpoint *e, uint32_t hour) noexcept no
 cdef inline uint64_t endpoint_rank(const Endpoint *e, uint32_t hour) noexcept nogil:
     """Larger is worth more: hours, halved as in familiar_rank, how recent the last one is, calls."""
     cdef uint32_t age = endpoint_idle(e, hour)
-    return (<uint64_t>(e.mark >> 24 >> (age // FAMILIAR_FADE)) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
+    return (<uint64_t>(e.mark >> 24 >> min(age // FAMILIAR_FADE, 8)) << 32) | (<uint64_t>(255 - age) << 24) | endpoint_count(e) if e.mark else 0
 
 cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32_t hour, uint32_t gone) noexcept nogil:
     """The slot of the endpoint's two groups that is worth least; a free one is worth nothing, and next to it one that was
