@@ -182,6 +182,12 @@ def test_an_offer_of_h2c_is_not_taken_up(site):
     assert status == 200
 
 
+def read_head(lines):
+    """A request's line and headers, which say nothing that matters here."""
+    while lines.readline() != b"\r\n":
+        pass
+
+
 def test_an_application_that_is_away_is_nobodys_fault():
     """502 where nothing listens; the partner is not even known for it. The log says so once, and when it is back."""
     number = free_port()
@@ -195,8 +201,7 @@ def test_an_application_that_is_away_is_nobodys_fault():
         def answer():
             connection, _ = server.accept()
             with connection, connection.makefile("rb") as lines:
-                while lines.readline() != b"\r\n":
-                    pass
+                read_head(lines)
                 connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
         with socket.create_server(("127.0.0.1", number)) as server:
@@ -229,8 +234,7 @@ def test_bodies_are_streamed_both_ways():
         def serve():
             connection, _ = server.accept()
             with connection, connection.makefile("rb") as lines:
-                while lines.readline() != b"\r\n":
-                    pass
+                read_head(lines)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                 while size := int(lines.readline(), 16):
                     part = lines.read(size)

@@ -1,5 +1,5 @@
 /* The arguments of a method as its caller laid them down, borrowed. Cython's way of taking them owns each for the time
-   of the call: for eleven of them that is more work than a calm event's statistics have additions. */
+   of the call: for a dozen of them that is more work than a calm event's statistics have additions. */
 #ifndef ZT_CALLS_H
 #define ZT_CALLS_H
 

@@ -38,13 +38,16 @@ cdef inline void mix_halve(Mix *m) noexcept nogil:
         m.recent[i] >>= 1
         m.total += m.recent[i]
 
-cdef inline void mix_add(Mix *m, int slot, uint32_t calls) noexcept nogil:
+cdef inline void mix_count(Mix *m, uint8_t *of, uint32_t calls) noexcept nogil:
     if calls > MIX_FULL // 2:
         calls = MIX_FULL // 2
-    while m.recent[slot] + calls > MIX_FULL:
+    while of[0] + calls > MIX_FULL:
         mix_halve(m)
-    m.recent[slot] += <uint8_t>calls
+    of[0] += <uint8_t>calls
     m.total += <uint16_t>calls
+
+cdef inline void mix_add(Mix *m, int slot, uint32_t calls) noexcept nogil:
+    mix_count(m, &m.recent[slot], calls)
 
 cdef inline void mix_forget(Mix *m, int slot) noexcept nogil:
     """The slot is another endpoint's from now on."""
@@ -55,12 +58,7 @@ cdef inline void mix_forget(Mix *m, int slot) noexcept nogil:
 
 cdef inline void mix_other(Mix *m, uint32_t calls) noexcept nogil:
     """Calls of an endpoint that has no slot."""
-    if calls > MIX_FULL // 2:
-        calls = MIX_FULL // 2
-    while m.other + calls > MIX_FULL:
-        mix_halve(m)
-    m.other += <uint8_t>calls
-    m.total += <uint16_t>calls
+    mix_count(m, &m.other, calls)
 
 cdef inline void mix_fade(Mix *m, float seconds, uint64_t seed) noexcept nogil:
     """So much time has passed; counts are rounded up or down by chance."""

@@ -3,6 +3,8 @@
 from libc.math cimport sqrtf
 from libc.stdint cimport uint16_t, uint32_t
 
+from ztcore.verdict cimport LARGE_REQUESTS, LARGE_RESPONSES
+
 cdef enum:
     SHARE_COUNTERS = 17
     SHARE_MEMORY = 20000        # trials after which old ones have faded to 1/e
@@ -60,7 +62,7 @@ cdef inline float share_variance(const Shares *s, int signal, float fleet_spread
 
 cdef inline float share_worth_most(int signal, float otherwise) noexcept nogil:
     """Trials that a baseline is worth at most. A release moves sizes a little, and many calls prove it: no reason to act."""
-    return REQUESTS_WORTH if signal == 4 else RESPONSES_WORTH if signal == 5 else otherwise
+    return REQUESTS_WORTH if signal == LARGE_REQUESTS else RESPONSES_WORTH if signal == LARGE_RESPONSES else otherwise
 
 cdef inline float share_worth(const Shares *s, int signal, float p, float fleet_spread) noexcept nogil:
     """Trials M that the baseline is worth (design: two samples, not one), 2..3000."""
