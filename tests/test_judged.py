@@ -5,7 +5,9 @@ import pytest
 
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
+from ztcore.levels import SIGNALS
 
+LARGE_REQUESTS = SIGNALS.index("large_requests")
 START = 1_750_032_000.0     # midnight UTC
 HOUR, DAY = 3600.0, 86400.0
 
@@ -180,3 +182,82 @@ def test_a_throttle_that_fell_by_itself_teaches_what_a_release_brings():
         highest.append(max(levels))
     assert highest[2] == 2
     assert highest[4] < 2
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+def test_calls_sent_again_while_the_backend_fails_are_nobodys_fault(everybody):
+    """A partner that seldom sends a large file sends two, and each again until it goes through, five times. That is two
+    large files where the others' calls fail as well, and ten where only its own do."""
+    engine = Engine(64, bytes(16))
+    rng = np.random.default_rng(5)
+    others = [f"partner-{i}" for i in range(5)]
+    for hour in range(3 * 24):
+        first = START + hour * HOUR
+        for i, partner in enumerate(others):
+            feed(engine, partner, steady(first, first + HOUR, 200, 10 * hour + i))
+        for at in steady(first, first + HOUR, 60, 10 * hour + 9):
+            engine.observe("acme", "/a", method="POST", timestamp=float(at), request_bytes=float(rng.lognormal(6, 0.3)))
+    highest = 0
+    for i in range(400):
+        at = START + 3 * DAY + i * 0.5
+        engine.observe(others[i % 5], "/e", status=503 if everybody and i % 10 < 6 else 200, timestamp=at)
+        if i >= 200 and i % 20 == 0:
+            through = i // 20 % 5 == 4
+            highest = max(highest, engine.observe("acme", "/a", method="POST", status=201 if through else 503,
+                                                  request_bytes=60_000.0, timestamp=at).level)
+    assert highest == (0 if everybody else 2)
+    hits = engine.row("acme")["counts"][LARGE_REQUESTS][1] / engine.row("acme")["weight"][1]
+    assert round(float(hits)) == (2 if everybody else 9)      # some are older than they were
+
+
+def test_what_fails_while_the_backend_does_adds_a_third_of_a_call_to_the_rate():
+    """And nothing to how a partner's calls are spread. Where the others' succeed each is a whole one."""
+    seen, spread = [], []
+    for fails in (True, False):
+        engine = Engine(64, bytes(16))
+        for second in range(300):
+            at = START + second
+            engine.observe("other", "/e", status=503 if fails else 200, timestamp=at)
+            engine.observe("acme", "/e", status=503, timestamp=at)
+        row = engine.row("acme")
+        seen.append(float(row["seen"][0] / row["weight"][0]))
+        spread.append(int(row["mix"]["total"]))
+    assert seen[1] == pytest.approx(1 / (1 - 2 ** (-1 / 60)) * (1 - 2**-5), rel=0.01)
+    assert seen[0] == pytest.approx(seen[1] / 3, rel=0.02)
+    assert spread[0] < spread[1] / 10
+
+
+def test_a_runaway_client_is_seen_while_the_backend_fails():
+    """It sends thirty times what it usually does, and all of it fails, as most of the others' calls do: it is throttled, and
+    they are not."""
+    engine = Engine(64, bytes(16))
+    names = ["acme", *(f"partner-{i}" for i in range(5))]
+    for hour in range(2 * 24):
+        for i, partner in enumerate(names):
+            feed(engine, partner, steady(START + hour * HOUR, START + (hour + 1) * HOUR, 600, 10 * hour + i))
+    at, highest = START + 2 * DAY, dict.fromkeys(names, 0)
+    for i in range(1200):
+        partner = names[1 + i // 6 % 5] if i % 6 == 0 else "acme"
+        fails = i % 60 < 42 or partner == "acme"
+        level = engine.observe(partner, "/e", status=503 if fails else 200, timestamp=at + i * 0.2).level
+        highest[partner] = max(highest[partner], level)
+    assert highest.pop("acme") >= 2
+    assert max(highest.values()) == 0
+
+
+def test_what_is_of_long_ago_makes_room():
+    """An endpoint and an address of every hour of four days, then not seen for nine, hold no slot against those of now."""
+    engine = Engine(64, bytes(16), learning_hours=1000.0)       # nothing is held against it
+    old, now = "198.51.100.1", "198.51.100.2"
+    for hour in range(96 + 210):
+        engine.observe("acme", "/old" if hour < 96 else "/now", source=old if hour < 96 else now, timestamp=START + hour * HOUR)
+    for i in range(300):
+        engine.observe("acme", f"/{chr(97 + i % 26)}{chr(97 + i // 26)}", source=f"203.0.113.{i % 150}",
+                       timestamp=START + (96 + 210 + i // 150) * HOUR + i)
+    row = engine.row("acme")
+    counts = row["endpoints"]["count"] & 0xffffff
+    assert (counts == 210).any()
+    assert not (counts == 96).any()
+    hours = row["sources"]["familiar"]["hours"]
+    assert (hours >= 200).any()
+    assert not (hours == 96).any()

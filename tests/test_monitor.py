@@ -46,6 +46,15 @@ def test_an_ordinary_partner_stays_at_monitor():
     assert monitor.changes() == []
 
 
+def test_by_the_events_clock_asking_lets_no_level_fall():
+    """Of traffic of long ago, check() without a time stamp answers as of its newest event."""
+    monitor = quiet()
+    _, at = stuff(monitor, steady(monitor))
+    assert monitor.check("acme").action is Action.BLOCK
+    monitor.observe("other", "/a", timestamp=at + 3 * 3600)
+    assert monitor.check("acme").action is Action.MONITOR
+
+
 def test_an_attack_rises_through_the_levels_with_reasons_in_words():
     """Stuffing reaches block within its 200 calls; the reasons say what was seen and what is usual."""
     monitor = quiet()

@@ -284,7 +284,7 @@ def test_every_server_there_is(where, tmp_path):
 
 def test_a_password_a_user_and_a_socket(tmp_path):
     """ACL users, passwords in the URL, a unix socket."""
-    rights = "~shared:* &shared:* +@all -@dangerous +info"
+    rights = "~shared:* resetchannels &shared:* +@all -@dangerous +info"
     with Server(tmp_path / "redis", unixsocket=tmp_path / "s") as server:
         admin = server.client()
         admin.execute_command("ACL", "SETUSER", "ztmon", "on", ">p@ss/word", *rights.split())

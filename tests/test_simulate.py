@@ -175,6 +175,39 @@ def test_a_hard_stream_holds_what_is_innocent():
     assert (np.diff(calls["timestamp"]) >= 0).all()
 
 
+def test_without_a_happening_all_else_is_the_same():
+    """What was planned and does not take place is missing, and no other call."""
+    with_it = simulate(12, 96, 5, hard=True)
+    without = simulate(12, 96, 5, hard=True, without=("failing_backend", "slow_backend"))
+    assert without.attacks == with_it.attacks
+    assert without.happenings == with_it.happenings
+    outage = next(what for what in with_it.happenings if what.kind == "failing_backend")
+    slow = next(what for what in with_it.happenings if what.kind == "slow_backend")
+    calls, calm = with_it.traffic.calls, without.traffic.calls
+    during = (calls["timestamp"] >= outage.start) & (calls["timestamp"] < outage.end + 10 * 10**9)
+    assert (calls["status"][during] >= 500).mean() > 0.3
+    assert len(calm) < len(calls)
+    for what in (outage, slow):
+        end = what.end + 10 * 10**9
+        calls, calm = (some[(some["timestamp"] < what.start) | (some["timestamp"] >= end)] for some in (calls, calm))
+    assert (calls == calm).all()
+    with pytest.raises(ConfigError, match="without has 'growth'; allowed are all, none, or some of failing_backend"):
+        simulate(12, 96, 5, hard=True, without=("growth",))
+
+
+def test_who_tries_again_is_answered_once():
+    """While the backend fails a call comes again until it is answered, twice at most, and its answer is the usual one."""
+    found, calm = (simulate(8, 60, 3, kinds=(), hard=True, happenings=("failing_backend",), without=without).traffic.calls
+                   for without in ((), ("failing_backend",)))
+    names = ["partner", "place", "object_id", "request_bytes"]
+    asked = set(calm[[*names, "response_bytes"]].tolist())
+    failed = found[found["status"] >= 500]
+    answered = found[~(found["status"] >= 500)]
+    assert set(answered[[*names, "response_bytes"]].tolist()) <= asked
+    assert len(failed) > 50
+    assert len(np.unique(answered[[*names, "latency_ms"]])) == len(answered)
+
+
 def test_strengths_are_drawn_between_the_edge_and_blatant():
     """Each attack has its own, and no two seeds the same."""
     found = [simulate(20, 60, seed, strength=None).attacks for seed in (1, 2)]

@@ -284,6 +284,7 @@ def test_a_caller_who_leaves_is_noticed():
         thread.join()
 
 
+@pytest.mark.memory
 def test_a_large_body_does_not_fill_memory(site):
     """A hundred megabytes pass through a process that does not grow by as much."""
     _, gateway, port = site

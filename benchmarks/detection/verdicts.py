@@ -1,5 +1,6 @@
 """What the shipped configuration made of a simulation: who rose when, what was found, what was wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from ztmon import Config, Monitor
 from ztmon.simulate import Attack, Simulation
-from ztmon.simulate.happenings import ALL
+from ztmon.simulate.happenings import ALL, BACKEND
 from ztmon.simulate.rhythm import DAY_NS, HOUR_NS, SECOND_NS
 
 CHUNK = 100_000
@@ -125,6 +126,18 @@ def wrong(simulation: Simulation, levels: list[list[Change]], level: int) -> tup
                     answers.append(Wrong(partner, change.time, change.after, cause(simulation, partner, change.time),
                                          change.signals))
     return answers, aftermath
+
+
+def because_of_the_backend(answers: list[Wrong], simulate_without: Callable[[], Simulation]) -> int:
+    """How many of these fell into a backend's trouble, or the hour after, and are not there in the same stream without
+    the trouble: no rise of the same partner to throttle within an hour."""
+    during = [each for each in answers if each.cause in BACKEND]
+    if not during:
+        return 0
+    without = simulate_without()
+    calm, _ = wrong(without, changes(without), THROTTLE)
+    return sum(not any(other.partner == each.partner and abs(other.time - each.time) < HOUR_NS for other in calm)
+               for each in during)
 
 
 def cause(simulation: Simulation, partner: int, time: int) -> str:

@@ -12,6 +12,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
 
 cdef class Core(Memory):
     cdef Identity identity
+    cdef public bint by_events      # "now" is the newest event's time stamp, not the clock on the wall
     cdef unsigned char crowded[256] # by the partner's key: more than 0 where somebody else was at work on its row lately
     cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1
     cdef uint64_t in_force(self, object partner, object app, object timestamp, Row **found, int64_t *now) except? 1

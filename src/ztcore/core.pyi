@@ -7,6 +7,7 @@ from ztcore.decision import Decision
 from ztcore.memory import Memory
 
 class Core(Memory):
+    by_events: bool
     def observe(
         self,
         partner: str,

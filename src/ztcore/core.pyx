@@ -22,7 +22,7 @@ from ztcore.action cimport (DECISION_MACHINE, DECISION_PINNED, action_settle, de
                             decision_score, enforced, expires)
 from ztcore.admit cimport Name, TURNED_AWAY, table_enter, table_own
 from ztcore.arguments cimport (Text, count_of, float_of, status_of, text_of, timestamp_of)
-from ztcore.atomic cimport word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
+from ztcore.atomic cimport time_peek, word_add, word_load, word_peek, zt_likely, zt_prefetch, zt_unlikely
 from ztcore.batch cimport batch
 from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
@@ -180,7 +180,10 @@ cdef class Core(Memory):
             if timestamp is not None:
                 timestamp_of(timestamp, "timestamp")
             return 0
-        now[0] = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+        if timestamp is not None:
+            now[0] = timestamp_of(timestamp, "timestamp")
+        else:
+            now[0] = time_peek(&t.header.clock) if self.by_events else clock_now()
         if decision_due(word) and now[0] // SECOND_NS + 1 >= <int64_t>decision_due(word):
             if row_try(t, row):     # who owns it otherwise settles it
                 if row.key == key:

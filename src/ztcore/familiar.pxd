@@ -22,7 +22,7 @@ cdef inline uint32_t familiar_rank(const Familiar *f, uint32_t hour) noexcept no
     """Larger is worth more: first the hours, halved for each FAMILIAR_FADE in which it did not come, then how recent
     the last one is. What was given up for something else makes room for it within days."""
     cdef uint32_t age = <uint8_t>(<uint8_t>hour - f.last)
-    return (<uint32_t>f.hours >> (age // FAMILIAR_FADE) << 8) | (255 - age)
+    return (<uint32_t>f.hours >> min(age // FAMILIAR_FADE, 8) << 8) | (255 - age)
 
 cdef inline void familiar_merge(Familiar *into, const Familiar *other) noexcept nogil:
     """The more familiar of the two: the hours of both may be the same ones, so never their sum."""

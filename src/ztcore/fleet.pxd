@@ -12,6 +12,14 @@ from ztcore.releases cimport Releases
 cdef enum:
     FLEET_COUNTERS = 17
 
+cdef extern from *:
+    """
+    #define OUTAGE 0.15f                /* fleet_share() of server errors: a tenth of the others' calls fail */
+    #define RETRIED (1.0f / 3.0f)       /* of a call, that one that failed then counts for: it comes again, and once more */
+    """
+    const float OUTAGE
+    const float RETRIED
+
 cdef struct Fleet:
     int64_t last                # ns
     double trials               # events, fading with a half-life of a minute like the fast lane

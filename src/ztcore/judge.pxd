@@ -21,7 +21,7 @@ from ztcore.score cimport LOG_TRIED, combine, level_of, score_of
 from ztcore.shares cimport share_worth, share_worth_long
 from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
-from ztcore.verdict cimport (AUTH_FAILURES, BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
+from ztcore.verdict cimport (AUTH_FAILURES, BACKENDS, BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
                              CLIENT_ERRORS, COMMON_MODE, ENDPOINT_FOCUS, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
                              NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
@@ -90,7 +90,7 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 tempered,
     if long_ > best:
         best = long_
         lane = 2
-    if (kind == SERVER_ERRORS or kind == SLOW_RESPONSES) and best > 6.0:
+    if (BACKENDS >> kind) & 1 and best > 6.0:
         best = 6.0
     v.hot |= <uint32_t>1 << kind
     if zt_unlikely(row.excused != 0) and excused(row, kind, seconds):
@@ -153,7 +153,7 @@ cdef inline void judge_share(Verdict *v, Header *header, Row *row, int s, bint h
             return
     raw = share_evidence(k, trials, w, p, m, share_worth_long(s, m))
     most = tail_most(&row.tails, s)
-    if f1_max3(raw) > most:
+    if f1_max3(raw) > most and not (BACKENDS >> s) & 1:     # these are subtracted from the fleet's to know the others'
         m = row.counts[s][3]
         saturate(row.counts[s], raw, most)
         row.counts[s][3] = m

@@ -14,7 +14,7 @@ from ztcore.ewma cimport ewma_add
 from ztcore.familiar cimport familiar_see
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fixed cimport random_mix
-from ztcore.fleet cimport fleet_count
+from ztcore.fleet cimport OUTAGE, RETRIED, fleet_count, fleet_fade, fleet_share
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
 from ztcore.judge cimport judge_ceilings, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
@@ -31,7 +31,7 @@ from ztcore.score cimport level_of
 from ztcore.signals cimport Sight, sight, signals_hit
 from ztcore.sources cimport sources_take
 from ztcore.table cimport COUNT_LATE, COUNT_REWOUND, Header, Table
-from ztcore.verdict cimport COMMON_MODE, HARMFUL, HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
+from ztcore.verdict cimport COMMON_MODE, HARMFUL, HITS, LARGE_REQUESTS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES, Verdict
 from ztcore.welford cimport welford_add
 from ztcore.times cimport SECOND_NS, MINUTE_NS, seconds_of
 
@@ -119,11 +119,17 @@ cdef inline bint observe_late(const Table *t, Row *row, const Event *e) noexcept
     word_add(&t.header.counter[COUNT_LATE], e.count)
     return False
 
-cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32_t hits, f4 weight, int64_t now) noexcept nogil:
+cdef inline bint observe_outage(Header *header, const Row *row, f4 at, int64_t now) noexcept nogil:
+    """Whether the calls of others fail as well."""
+    fleet_fade(&header.fleet, now)
+    return fleet_share(&header.fleet, header.fleet.errors, row.counts[SERVER_ERRORS][0] / f4_lane(at, 0), row.trials[0] / f4_lane(at, 0)) > OUTAGE
+
+cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32_t hits, f4 weight, float call, int64_t now) noexcept nogil:
+    """call: what the call counts for in the rate."""
     cdef f4 added = f4_mul(weight, f4_all(<float>e.count))
     cdef uint32_t left = hits
     counts_add(row.trials, added)
-    counts_add(row.seen, added)
+    counts_add(row.seen, f4_mul(added, f4_all(call)))
     counts_add(row.bytes_out, f4_mul(added, f4_all(e.response_bytes)))
     while left:
         hits_add(row.counts[zt_ctz(left)], added)
@@ -210,7 +216,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     cdef f4 weight, at
     cdef Sight s
     cdef uint32_t hits
-    cdef bint young, quiet
+    cdef bint young, quiet, outage
     v.n = 0
     v.best = v.sum = v.absolute = v.corroborating = v.solid = v.other = v.nats = v.score = 0.0
     v.group[0] = v.group[1] = v.group[2] = 0.0
@@ -247,7 +253,10 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     hits = signals_hit(row, e, &s)
     if zt_unlikely(t.custom.n != 0):
         hits |= custom_hits(&t.custom, row.user, e)
-    observe_counts(header, row, e, hits, weight, now)
+    outage = zt_unlikely(e.status >= 500) and observe_outage(header, row, at, now)
+    if zt_unlikely(outage):     # it is sent again through no doing of its partner's
+        hits &= ~(<uint32_t>1 << LARGE_REQUESTS)
+    observe_counts(header, row, e, hits, weight, RETRIED if zt_unlikely(outage) else <float>1.0, now)
     minutes_add(&row.minutes, now, e.count, e.status >= 500, e.latency_ms, not row.flags & ROW_LOUD)
 
     v.faded = judge_faded(row, now) if zt_unlikely(row.level > 0) else <float>1.0
@@ -276,9 +285,11 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         observe_sizes(row, e, &s)
     if s.endpoint >= 0:
         endpoints_count(row.endpoints, &row.rest, s.endpoint, e.count)
-        mix_add(&row.mix, s.endpoint, e.count)
-    else:
-        mix_other(&row.mix, e.count)
+    if zt_likely(not outage):
+        if s.endpoint >= 0:
+            mix_add(&row.mix, s.endpoint, e.count)
+        else:
+            mix_other(&row.mix, e.count)
     if quiet or row.events % LOUD_THINNING == 0:
         observe_shares(row, e, hits)
     barrier()

@@ -42,8 +42,9 @@ cdef enum:
     # no move of the partner's own, to other functions or addresses, causes these
     HARMFUL = ((1 << AUTH_FAILURES) | (1 << SUSPICIOUS_PATTERNS) | (1 << ERRORS_ON_NEW_ENDPOINTS) |
                (1 << CUSTOM) | (1 << CUSTOM + 1) | (1 << RATE_RAMP) | (1 << REQUEST_RATE) | (1 << BYTES_OUT))
-    # the backend, or a deployment, may be what causes them
-    COMMON_MODE = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES) | (1 << NEW_ENDPOINTS)
+    # the backend may be what causes them: they are worth little
+    BACKENDS = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES)
+    COMMON_MODE = BACKENDS | (1 << NEW_ENDPOINTS)               # or a deployment
     # they show the same thing twice: of each pair only the stronger counts in a sum
     GROUPS = 3
 

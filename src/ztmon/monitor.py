@@ -54,6 +54,7 @@ class Monitor(People):
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
         super().__init__(**self.config.engine_settings())
+        self.by_events = self.config.clock == "events"
         self.know_segments(self.config.known_segments)
         for name in self.config.allow:
             app, partner = _split(name)

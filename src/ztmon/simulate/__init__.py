@@ -21,7 +21,7 @@ import numpy as np
 from ztmon.errors import ConfigError, InputError
 from ztmon.simulate.attacks import KINDS, STRANGE, Attack, attack_calls, spread_attacks
 from ztmon.simulate.calm import Calls, life
-from ztmon.simulate.happenings import ALL, NEW_SOURCES, Happening, apply, growth, known, spread_happenings
+from ztmon.simulate.happenings import ALL, BACKEND, NEW_SOURCES, Happening, apply, growth, known, spread_happenings
 from ztmon.simulate.happenings import KINDS as HAPPENINGS
 from ztmon.simulate.rhythm import real_shapes
 from ztmon.simulate.traffic import Traffic, join
@@ -61,12 +61,14 @@ class Simulation:
 
 def simulate(partners: int = 12, hours: float = 72.0, seed: int = 1, kinds: Sequence[str] = tuple(KINDS),
              strength: float | None = 1.0, attack_seconds: float | None = None, start: float = START, hard: bool = False,
-             happenings: Sequence[str] | None = None, shapes: Path | None = None) -> Simulation:
+             happenings: Sequence[str] | None = None, shapes: Path | None = None, without: Sequence[str] = ()) -> Simulation:
     """Partners over so many hours with one attack of each kind. start: seconds since the epoch.
 
     strength: of all attacks, None: drawn for each, from blatant to the edge of the noticeable. attack_seconds: None: as
     usual for the kind. hard: partners have sessions, jobs, bouts of errors and the like, and innocent things happen
-    (`happenings`, None: one of each kind). shapes: a folder of series that the partners' rates follow.
+    (`happenings`, None: one of each kind). shapes: a folder of series that the partners' rates follow. without: of
+    "failing_backend" and "slow_backend" those that are planned and do not take place; all else is the same, call by call, so
+    that what they cause shows.
     Raises ConfigError for numbers out of range and unknown kinds, InputError for a folder without series.
     """
     _check("partners", partners, 1, 100_000)
@@ -78,6 +80,7 @@ def simulate(partners: int = 12, hours: float = 72.0, seed: int = 1, kinds: Sequ
     _check("seed", seed, 0, (1 << 63) - 1)
     _known("attacks", kinds, KINDS)
     _known("happenings", happenings or (), HAPPENINGS)
+    _known("without", without, BACKEND)
     if happenings is None:
         happenings = tuple(HAPPENINGS) if hard else ()
     rng = np.random.default_rng(seed)
@@ -86,13 +89,14 @@ def simulate(partners: int = 12, hours: float = 72.0, seed: int = 1, kinds: Sequ
     innocent = spread_happenings(happenings, partners, begin, hours, rng)
     attacks = spread_attacks(list(kinds), partners, begin, hours, attack_seconds, strength, rng, known(innocent, partners))
     series = real_shapes(shapes) if shapes is not None else None
-    return Simulation(make_traffic(world, begin, hours, attacks, rng, innocent, series), world, attacks, innocent)
+    return Simulation(make_traffic(world, begin, hours, attacks, rng, innocent, series, without), world, attacks, innocent)
 
 
 def make_traffic(partners: tuple[Partner, ...], start: int, hours: float, attacks: Sequence[Attack],
                  rng: np.random.Generator, happenings: Sequence[Happening] = (),
-                 shapes: Sequence[Floats] | None = None) -> Traffic:
-    """What these partners send from `start` (ns since the epoch) on, the attacks' calls among it."""
+                 shapes: Sequence[Floats] | None = None, without: Sequence[str] = ()) -> Traffic:
+    """What these partners send from `start` (ns since the epoch) on, the attacks' calls among it. Each happening draws
+    from numbers of its own, so that those of `without` are missed by nothing else."""
     sources: list[str] = []
     first: list[int] = []
     for partner in partners:
@@ -102,9 +106,10 @@ def make_traffic(partners: tuple[Partner, ...], start: int, hours: float, attack
     for i, partner in enumerate(partners):
         shape = shapes[i % len(shapes)] if shapes else None
         calls = join(life(i, partner, first[i], start, hours, rng, growth(happenings, i), shape))
-        for happening in happenings:
-            if happening.partner in (i, ALL):
-                calls = apply(happening, calls, partner, len(sources), rng)
+        own_numbers = zip(happenings, rng.spawn(len(happenings)), strict=True)
+        for happening, own in sorted(own_numbers, key=lambda pair: pair[0].kind in BACKEND):
+            if happening.partner in (i, ALL) and happening.kind not in without:
+                calls = apply(happening, calls, partner, len(sources), own)
                 if happening.kind == "new_range":
                     sources += [f"192.0.2.{j}" for j in range(NEW_SOURCES)]
         parts.append(calls)

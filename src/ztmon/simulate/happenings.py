@@ -39,7 +39,9 @@ KINDS = {
     "clock_jump": "a partner's clock is a minute and a half ahead for an hour",
     "renamed_routes": "a deployment renames all routes",
 }
-EVERYBODY = ("failing_backend", "slow_backend", "renamed_routes")
+BACKEND = {kind: KINDS[kind] for kind in ("failing_backend", "slow_backend")}
+"""They befall calls as they are, so they come after the other kinds."""
+EVERYBODY = (*BACKEND, "renamed_routes")
 GROWTH_HOURS = 8.0
 
 
@@ -97,10 +99,11 @@ def apply(happening: Happening, calls: Calls, partner: Partner, new_source: int,
         return np.concatenate((calls[:first], calls[last:]))
     if happening.kind == "failing_backend":
         failed = rng.random(n) < 0.6
+        asked = inside[failed]
         inside["status"][failed] = rng.choice((500, 502, 503), failed.sum())
         inside["response_bytes"][failed] = 90
         inside["latency_ms"][failed] *= rng.uniform(1.0, 20.0, failed.sum())
-        return _sorted(np.concatenate((calls, *_retries(inside[failed], rng))))
+        return _sorted(np.concatenate((calls, *_retries(inside[failed], asked, rng))))
     if happening.kind == "slow_backend":
         inside["latency_ms"] *= rng.lognormal(np.log(8.0), 0.5, n)
     elif happening.kind == "new_endpoint":
@@ -123,14 +126,19 @@ def apply(happening: Happening, calls: Calls, partner: Partner, new_source: int,
     return calls
 
 
-def _retries(failed: Calls, rng: np.random.Generator) -> list[Calls]:
-    """A failed call comes again after a second, and perhaps after four more; half of those fail too."""
+def _retries(failed: Calls, asked: Calls, rng: np.random.Generator) -> list[Calls]:
+    """A failed call comes again after a second, and one that fails then too after four more, mostly; half of them are
+    answered as `asked`."""
     found = []
-    for seconds, share in ((1.0, 0.8), (5.0, 0.5)):
-        again = failed[rng.random(len(failed)) < share].copy()
-        again["timestamp"] += (rng.uniform(0.8, 1.2, len(again)) * seconds * SECOND_NS).astype(np.int64)
-        again["status"][rng.random(len(again)) < 0.5] = 200
+    for seconds, share in ((1.0, 0.8), (4.0, 0.6)):
+        chosen = rng.random(len(failed)) < share
+        again, asked = failed[chosen], asked[chosen]
+        later = again["timestamp"] + (rng.uniform(0.8, 1.2, len(again)) * seconds * SECOND_NS).astype(np.int64)
+        answered = rng.random(len(again)) < 0.5
+        again[answered] = asked[answered]
+        again["timestamp"] = later
         found.append(again)
+        failed, asked = again[~answered], asked[~answered]
     return found
 
 
