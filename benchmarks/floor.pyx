@@ -1,7 +1,8 @@
 """Floors: methods that do nothing, called with the same values as the ones measured."""
 
 cimport cython
-from libc.stdlib cimport calloc
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdlib cimport calloc, free
 
 
 cdef class Empty:
@@ -26,6 +27,60 @@ cdef class Bare:
     @cython.binding(False)
     def check(self, partner, app="default", timestamp=None):
         return None
+
+
+cdef extern from *:
+    """
+    #define lean_fetch(at) __builtin_prefetch((at), 1)
+    """
+    void lean_fetch(const void *at) noexcept nogil
+
+cdef struct LeanRow:            # a cache line
+    uint64_t key
+    int64_t last
+    double events, failed, mean, squares, rate, spare
+
+
+cdef class Lean:
+    """The least that anybody would keep of each partner: calls, failures, mean and variance of the latency, rate. One
+    cache line in an open table, fetched eight events ahead."""
+    cdef LeanRow *rows
+    cdef uint64_t mask
+
+    def __cinit__(self, int partners):
+        cdef uint64_t size = 1
+        while size < 2 * <uint64_t>partners:
+            size *= 2
+        self.mask = size - 1
+        self.rows = <LeanRow *>calloc(size, sizeof(LeanRow))
+
+    def __dealloc__(self):
+        free(self.rows)
+
+    def observe_batch(self, const uint64_t[::1] partner, const int64_t[::1] timestamp, const float[::1] latency,
+                      const uint16_t[::1] status):
+        """Columns of as many events. How many were taken in."""
+        cdef Py_ssize_t i, n = partner.shape[0]
+        cdef LeanRow *row
+        cdef uint64_t at
+        cdef double step
+        with nogil:
+            for i in range(n):
+                if i + 8 < n:
+                    lean_fetch(&self.rows[partner[i + 8] & self.mask])
+                at = partner[i] & self.mask
+                while self.rows[at].key != partner[i] and self.rows[at].key != 0:
+                    at = (at + 1) & self.mask
+                row = &self.rows[at]
+                row.key = partner[i]
+                row.events += 1.0
+                row.failed += status[i] >= 400
+                step = latency[i] - row.mean
+                row.mean += 0.01 * step
+                row.squares += 0.01 * (step * step - row.squares)
+                row.rate += 0.01 * ((timestamp[i] - row.last) - row.rate)
+                row.last = timestamp[i]
+        return n
 
 
 cdef extern from "datagrams.h" nogil:

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+import threading
 
 import msgpack
 import numpy as np
@@ -104,6 +106,33 @@ def test_what_a_person_does_reaches_every_host(fleet):
     fleet.all(lambda m: m.profile("acme").max_action == Action.ALERT, "a cap")
     fleet.hosts[0].allow("acme", False)
     fleet.all(lambda m: not m.profile("acme").allowed, "off the list")
+
+
+def test_what_is_heard_while_a_partner_is_worked_on_counts_afterwards(redis_server, monkeypatch):
+    """A restore that comes from elsewhere while a call of the partner is being taken in is not lost."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    armed, inside, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def waits(event):
+        if armed.is_set() and event.status == 418:
+            inside.set()
+            go_on.wait(30)
+        return False
+
+    with Fleet(redis_server.url, 2, signals=[waits]) as fleet:
+        here, there = fleet.hosts
+        there.pin("acme", Action.BLOCK, ttl=3600, reason="leaked")
+        fleet.all(level(Action.BLOCK), "a pin")
+        armed.set()
+        call = threading.Thread(target=here.observe, args=("acme", "/a"), kwargs={"status": 418})
+        call.start()
+        assert inside.wait(30)
+        heard = here._sharing.levels.heard
+        there.restore("acme", reason="changed")
+        until(lambda: here._sharing.levels.heard > heard, "the restore")
+        go_on.set()
+        call.join(30)
+        fleet.all(level(Action.MONITOR), "a restore")
 
 
 def test_a_level_reaches_every_host_with_its_reasons(url):

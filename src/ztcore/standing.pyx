@@ -76,10 +76,17 @@ cdef class Standings:
 
 
 def standing_of(Core engine, uint64_t key):
-    """How one partner stands, a record of STANDING; None where it has no row or somebody is at work on it."""
+    """How one partner stands, a record of STANDING; None where it has no row. Raises BlockingIOError where somebody is at
+    work on it."""
     cdef Row row
     cdef Row *at = table_find(&engine.table, key)
-    if at == NULL or not row_copy(at, &row) or row.key != key:
+    if at == NULL:
+        return None
+    if not row_copy(at, &row):
+        if word_peek(&at.key) == key:
+            raise BlockingIOError("somebody is at work on the partner's row")
+        return None
+    if row.key != key:
         return None
     one = np.zeros(1, STANDING)[0]
     read(&row, one)

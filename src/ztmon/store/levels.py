@@ -38,6 +38,7 @@ class Levels:
         self.heard = 0
         self._gone: set[int] = set()
         self._untold: set[int] = set()
+        self._again: dict[str, bytes] = {}      # heard while somebody was at work on the partner
         self._standings = Standings(self.monitor)
         self._last: str | None = None
         self._turns = 0
@@ -52,10 +53,16 @@ class Levels:
         self._turns += 1
         for key in list(self._gone):
             self._tell_gone(key)
+        again, self._again = self._again, {}
+        for identity, raw in again.items():
+            self.hear(identity, raw)
         self._untold.update(self._standings.changed())
         for key in self._untold | self.acts:
-            record = standing_of(self.monitor, key)
-            if record is not None:      # None: it left the table, or changes just now and will be seen to have changed
+            try:
+                record = standing_of(self.monitor, key)
+            except BlockingIOError:     # changes just now: next time
+                continue
+            if record is not None:      # None: it left the table
                 mine = self._standing(record)
                 told = news(mine, self.known.get(key))
                 acted = key in self.acts or (told and int(record["cause"]) in PEOPLE)
@@ -102,7 +109,11 @@ class Levels:
             return
         if theirs.host == self.sharing.host and self.known.get(key) is not None:
             return
-        found = standing_of(self.monitor, key)
+        try:
+            found = standing_of(self.monitor, key)
+        except BlockingIOError:         # what stands here cannot be told yet
+            self._again[identity] = raw
+            return
         self._hear(theirs, None if found is None else self._standing(found))
 
     def _hear(self, theirs: Standing, mine: Standing | None) -> None:
