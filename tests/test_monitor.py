@@ -240,7 +240,8 @@ def test_explain_says_level_reasons_and_end():
     stuff(monitor, steady(monitor))
     text = monitor.explain("acme")
     assert text.startswith("acme is at block, score")
-    assert "authentication failures, usually" in text
+    assert "of the last" in text
+    assert "came from addresses it never used, usually next to none (by chance" in text
     assert "at the latest" in text
     assert monitor.explain("nobody") == "nobody is not known in default."
 

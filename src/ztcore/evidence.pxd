@@ -10,7 +10,7 @@ cdef extern from *:
     """
     #define LN2 0.69314718f
     #define EVIDENCE_LEAST 2.0f         /* nats: less is not worth computing exactly */
-    #define RATE_MARGIN 0.3f
+    #define RATE_MARGIN 0.2f
     #define BYTES_PHI 0.05f           /* beside that of the rate */
     """
     const float LN2
@@ -50,7 +50,7 @@ cdef inline f4 gamma_evidence(f4 r, f4 variance) noexcept nogil:
     return f4_div(f4_sub(f4_sub(f4_exp2(f4_mul(x, f4_all(1.442695))), f4_all(1.0)), x), variance)
 
 cdef inline f4 rate_evidence(f4 seen, f4 expected, f4 mu, f4 phi) noexcept nogil:
-    """r^2 / (2 (phi + 1 / (expected + 1))) with r = ln((seen + 1) / (expected + 1)) - mu - 0.3,
+    """r^2 / (2 (phi + 1 / (expected + 1))) with r = ln((seen + 1) / (expected + 1)) - mu - 0.2,
     never more than the Poisson exponent. Counts as of now, expected at least 0.5."""
     cdef f4 one = f4_all(1.0), zero = f4_all(0.0), e1 = f4_add(expected, one)
     cdef f4 r = f4_sub(f4_sub(f4_mul(f4_all(LN2), f4_log2(f4_div(f4_add(seen, one), e1))), mu), f4_all(RATE_MARGIN))

@@ -136,7 +136,7 @@ cdef inline void judge_share(Verdict *v, Header *header, Row *row, int s, bint h
         k = f4_max(f4_sub(k, f4_mul(w, f4_all(REFUSALS))), f4_all(0.0))
     if s == ERRORS_ON_NEW_ENDPOINTS:
         trials = f4_max(f4_load(row.counts[UNFAMILIAR]), k)
-        p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.1
+        p = 2.0 * row.counts[CLIENT_ERRORS][3] + 0.06
         p = p if p < 0.5 else 0.5
         m = 50.0
     elif s == NEW_SOURCE_AND_ENDPOINT:      # of whose addresses are always new, a new endpoint brings nothing else
@@ -198,7 +198,7 @@ cdef inline void judge_rates(Verdict *v, Row *row, float response, f4 w, int64_t
     expected = f4_max(expected, f4_mul(w, f4_all(0.5)))
     if zt_unlikely(f4_any_above(f4_add(seen, w), f4_mul(gate, f4_add(expected, w)))):
         judge_calls(v, row, f4_div(seen, w), f4_div(expected, w), now)
-    expected = f4_mul(expected, f4_max(gate, f4_all(1.3498588)))
+    expected = f4_mul(expected, f4_max(gate, f4_all(1.2214028)))
     if zt_unlikely(f4_above(f4_load(row.bytes_out), f4_mul(f4_all(row.response_mean), f4_add(expected, f4_mul(w, f4_all(0.49)))))):
         if response > row.response_mean or (row.hot >> BYTES_OUT) & 1:
             judge_bytes(v, row, response, w, now)
@@ -218,7 +218,7 @@ cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t
         jobs_see(&row.jobs, JOB_CALLS, f4_sub(seen, expected))
         if f1_max3(raw) > RATE_MOST:
             saturate(row.seen, raw, RATE_MOST)
-        usual = f4_mul(expected, f4_mul(f4_load(row.gate), f4_all(0.7408182)))      # what mu says of the expected
+        usual = f4_mul(expected, f4_mul(f4_load(row.gate), f4_all(0.8187308)))      # what mu says of the expected
         beyond = rate_evidence(seen, f4_add(usual, past), f4_all(0.0), jobs_phi(usual, past, phi))
         judge_take(v, row, REQUEST_RATE, raw, jobs_temper(raw, beyond), seen, expected, 0.0, True, f1_max3(beyond) + LENDS,
                    seconds)
@@ -239,7 +239,7 @@ cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t
     if not mean > 0.0 or row.response.n < 100.0:
         return
     kappa = 1.0 + welford_variance(&row.response) / (mean * mean)
-    growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.7408182)), f4_all(1.0))
+    growth = f4_max(f4_mul(f4_load(row.gate), f4_all(0.8187308)), f4_all(1.0))
     unit = f4_all(mean)
     seen = f4_div(f4_load(row.bytes_out), w)
     e = f4_div(f4_max(f4_load(row.expected), f4_mul(w, f4_all(0.5))), w)

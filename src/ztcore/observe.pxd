@@ -48,7 +48,7 @@ cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept
     row.minutes.minute = <uint32_t>(now // MINUTE_NS)
     f4_store(row.weight, f4_all(1.0))
     f4_store(row.phi, f4_all(0.2))
-    f4_store(row.gate, f4_all(1.3498588))
+    f4_store(row.gate, f4_all(1.2214028))
     expected_put(row, now)
     moments_init(&row.moments, row.within)
     learn_usual(&header.fleet, row)

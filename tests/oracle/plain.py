@@ -55,7 +55,7 @@ def worth(p):
 
 def rate_evidence(seen, expected, mu, phi):
     """Evidence of the request rate."""
-    r = log((seen + 1) / (expected + 1)) - mu - 0.3
+    r = log((seen + 1) / (expected + 1)) - mu - 0.2
     if r <= 0 or seen <= expected:
         return 0.0
     return min(r * r / (2 * (phi + 1 / (expected + 1))), seen * log(seen / expected) - seen + expected)
