@@ -129,10 +129,10 @@ def keep(engine, end):
         snapshot.scores(engine)
         snapshot.common(engine)
         for key in [*standings.changed(), *map(int, rows["key"][:4])]:
-            record = standing_of(engine, key)
-            if record is not None:
-                record["level"] = (int(record["level"]) + 1) % 5
-                with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(BlockingIOError, TimeoutError):
+                record = standing_of(engine, key)
+                if record is not None:
+                    record["level"] = (int(record["level"]) + 1) % 5
                     put_standing(engine, record, "default", time.time_ns())
         os.sched_yield()
 
