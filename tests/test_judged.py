@@ -10,16 +10,20 @@ from ztcore.levels import SIGNALS
 LARGE_REQUESTS = SIGNALS.index("large_requests")
 START = 1_750_032_000.0     # midnight UTC
 HOUR, DAY = 3600.0, 86400.0
+HOME, AWAY = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9    # addresses, as keys
 
 
-def feed(engine, partner, times, endpoint="/e", status=200):
-    """Calls of one partner at these times (s); the levels after each."""
+def feed(engine, partner, times, endpoint="/e", status=200, **columns):
+    """Calls of one partner at these times (s); endpoint: a name, or keys; columns: others of EVENT. The levels after each."""
     events = np.zeros(len(times), EVENT)
     name = partner.encode()
     events["partner"], events["name"] = engine.partner_key(partner), 1
     events["timestamp"] = np.round(np.asarray(times) * 1e9)
-    events["endpoint"], events["status"], events["count"] = engine.endpoint_key(endpoint), status, 1
+    events["endpoint"] = engine.endpoint_key(endpoint) if isinstance(endpoint, str) else endpoint
+    events["status"], events["count"] = status, 1
     events["latency_ms"] = 20.0
+    for column, values in columns.items():
+        events[column] = values
     levels = np.zeros(len(times), "u1")
     engine.observe_batch(events, b"\x07default" + bytes([len(name)]) + name, levels)
     return levels & 7
@@ -261,3 +265,59 @@ def test_what_is_of_long_ago_makes_room():
     hours = row["sources"]["familiar"]["hours"]
     assert (hours >= 200).any()
     assert not (hours == 96).any()
+
+
+def always_new(times):
+    """An address a call that was never there before."""
+    return np.random.default_rng(5).integers(1, 1 << 63, len(times), dtype="u8")
+
+
+def test_new_addresses_hold_no_block_up():
+    """What is loud makes no address familiar, so a partner that moved while it was blocked would be blocked for as long as its
+    addresses are new."""
+    engine = Engine(64, bytes(16))
+    feed(engine, "acme", steady(START, START + 3 * DAY, 300), source=HOME)
+    attack = START + 3 * DAY
+    assert feed(engine, "acme", attack + np.arange(120.0), status=401, source=HOME).max() == 4
+    after = steady(attack + 120, attack + 3 * HOUR, 300, 9)
+    levels = feed(engine, "acme", after, source=always_new(after))
+    assert levels[after > attack + 2 * HOUR].max() <= 1
+
+
+def test_new_addresses_alone_are_an_alert():
+    """Somebody should look, and nobody is held."""
+    engine = Engine(64, bytes(16))
+    feed(engine, "acme", steady(START, START + 3 * DAY, 300), source=HOME)
+    after = steady(START + 3 * DAY, START + 3 * DAY + 2 * HOUR, 300, 9)
+    assert feed(engine, "acme", after, source=always_new(after)).max() == 1
+
+
+def session(engine, at, rng, endpoints):
+    """Ten calls in a minute from an address of its own, half of them of the first one's endpoint; the levels after each."""
+    places = rng.choice(endpoints, 10)
+    places[rng.random(10) < 0.5] = places[0]
+    keys = np.array([engine.endpoint_key(f"/e{place}") for place in places], "u8")
+    return feed(engine, "acme", at + np.arange(10) * 6.0, endpoint=keys, source=rng.integers(1, 1 << 63, dtype="u8"))
+
+
+def test_a_session_from_a_new_address_is_not_a_look_around():
+    """Few sessions a day, each from another address and of few functions: the fifth call of one it has hardly called says no more
+    than the first two."""
+    engine, rng = Engine(64, bytes(16)), np.random.default_rng(1)
+    levels = [session(engine, START + hour * HOUR + 600, rng, 30) for hour in range(0, 10 * 24, 4)]
+    assert np.concatenate(levels).max() == 0
+
+
+def failures_until_throttled(days):
+    """How many failing log-ins in a row a partner of so many days is allowed."""
+    engine = Engine(64, bytes(16))
+    at = START + days * DAY
+    feed(engine, "acme", steady(START, at, 60))
+    levels = feed(engine, "acme", at + np.arange(100.0), status=401)
+    return int((levels < 2).sum())
+
+
+def test_what_is_hardly_known_is_doubted():
+    """When learning ends a level takes 8 nats more than later, half of that a day after, then none."""
+    allowed = [failures_until_throttled(days) for days in (1.02, 1.5, 1.98, 2.02)]
+    assert allowed[0] > allowed[1] >= allowed[2] > allowed[3]

@@ -241,7 +241,8 @@ def test_explain_says_level_reasons_and_end():
     text = monitor.explain("acme")
     assert text.startswith("acme is at block, score")
     assert "of the last" in text
-    assert "came from addresses it never used, usually next to none (by chance" in text
+    assert "authentication failures, usually next to none (by chance" in text
+    assert "came from an unfamiliar address, usually" in text
     assert "at the latest" in text
     assert monitor.explain("nobody") == "nobody is not known in default."
 

@@ -114,3 +114,31 @@ def test_one_endpoint_stands_out_at_a_partner_of_a_month_too():
     for i, t in enumerate(both):
         engine.observe("acme", "/e0" if t in own else endpoints[i % 6], timestamp=float(t))
     assert "endpoint_focus" in [reason.signal for reason in engine.reasons(engine.row("acme"))]
+
+
+@pytest.mark.parametrize("away_days", [1.5, 3, 6])
+def test_who_was_away_comes_back_as_it_was(away_days):
+    """A partner that calls around the clock and says nothing for days is expected at its usual rate when it returns."""
+    engine = Engine(64, bytes(16))
+    feed(engine, "acme", steady(START, START + 1.2 * DAY, 600))
+    back = START + (1.2 + away_days) * DAY
+    assert feed(engine, "acme", steady(back, back + 3 * HOUR, 600, 8)).max() == 0
+    assert 0.8 < float(engine.row("acme")["rate"]) * HOUR / 600 < 1.25
+
+
+def test_a_weekly_job_is_not_expected_all_week():
+    """Who calls for an hour a week was not away in between: the same calls at another hour are news."""
+    engine = Engine(64, bytes(16))
+    for week in range(4):
+        at = START + week * 7 * DAY + 3 * HOUR
+        feed(engine, "acme", steady(at, at + HOUR, 600, week))
+    at = START + 24 * DAY + NOON
+    assert feed(engine, "acme", steady(at, at + HOUR, 600, 9)).max() >= 2
+
+
+def test_the_first_monday_is_no_burst():
+    """Weekdays at four times the rate of a weekend, from a Thursday on: of Mondays nothing is known yet."""
+    engine = Engine(64, bytes(16))
+    days = [(3, 6000), (4, 6000), (5, 1500), (6, 1500), (7, 6000)]
+    levels = [feed(engine, "acme", steady(START + day * DAY, START + (day + 1) * DAY, rate, day)).max() for day, rate in days]
+    assert levels[-1] == 0

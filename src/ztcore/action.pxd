@@ -203,19 +203,19 @@ cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept n
 cdef inline void action_observe(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
     """Rise at once on fresh evidence, prolong on it, start or stop the fall. `row.score` is new."""
     cdef const Policy *policy = &t.header.policy
-    cdef int before = effective(row), level = row.level, i
-    if v.fresh and v.level > level:
+    cdef int before = effective(row), level = row.level, asked = v.level if v.firm or v.level < 1 else 1, i
+    if v.fresh and asked > level:
         row.whys = <uint8_t>(v.n if v.n < WHYS else WHYS)
         for i in range(row.whys):
             row.why[i] = v.why[i]
-        action_to(policy, row, v.level, now)
+        action_to(policy, row, asked, now)
         row.fresh_at = now
-        if v.ceiling == v.level:
+        if v.ceiling == asked:
             row.flags |= ROW_ABSOLUTE
         action_changed(t, row, before, v.why[0].signal if v.n else 0, now)
         return
     if level > 0:
-        if v.fresh and v.level > 0 and v.level >= level - 1 and now > row.fresh_at:
+        if (v.firm or (v.fresh and level == 1)) and v.level > 0 and v.level >= level - 1 and now > row.fresh_at:
             row.fresh_at = now
         if row.score >= policy.threshold[level] - FALL_POINTS:
             row.below = 0

@@ -9,7 +9,7 @@ cdef tuple _ACTIONS = ACTIONS
 
 
 cdef tuple reasons_of(const Why *why, int n, double since, tuple own):
-    """Reasons in words, strongest first. own: the names of the user's signals."""
+    """Reasons in words, what acts by itself first, then the strongest. own: the names of the user's signals."""
     cdef int i
     cdef list out = []
     for i in range(n):
@@ -23,7 +23,7 @@ cdef class Decision:
 
     level: 0..4; action: the same as ztmon.Action; score: 0..100; enforced: act on this very call;
     retry_after: seconds, 0.0 where there is nothing to wait for; interval: seconds between the calls that a throttle
-    lets through, 0.0 where none is enforced; reasons: strongest first.
+    lets through, 0.0 where none is enforced; reasons: what acts by itself first, then the strongest.
     """
 
     @property

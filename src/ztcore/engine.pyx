@@ -361,7 +361,7 @@ cdef class Engine(Core):
         return found[:n]
 
     def reasons(self, record):
-        """The reasons in a record of layout.ROW or layout.TRANSITION, in words, strongest first."""
+        """The reasons in a record of layout.ROW or layout.TRANSITION, in words, what acts by itself first, then the strongest."""
         whys = np.ascontiguousarray(record["why"])
         cdef const unsigned char[::1] raw = whys.view(np.uint8)
         cdef int n = min(int(record["whys"]), len(whys))

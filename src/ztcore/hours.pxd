@@ -100,6 +100,15 @@ cdef inline float hours_rate(const Hours *h, int64_t clock_hour, float mean) noe
 cdef inline void hours_see(Hours *h, uint32_t clock_hour) noexcept nogil:
     h.called |= <uint32_t>1 << (clock_hour % 24)
 
+cdef inline bint hours_many(const Hours *h) noexcept nogil:
+    """Whether it has called in at least half of the hours of the day."""
+    cdef uint32_t left = h.called
+    cdef int n = 0
+    while left:
+        left &= left - 1
+        n += 1
+    return n >= 12
+
 cdef inline bint hours_unusual(const Hours *h, uint32_t clock_hour, int64_t age) noexcept nogil:
     """True where in at least three known days (`age`, ns) nothing came in this hour of the day, nor
     in those beside it."""

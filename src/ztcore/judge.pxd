@@ -23,7 +23,7 @@ from ztcore.table cimport Header
 from ztcore.tails cimport tail_most, tail_rises, tail_see, tail_temper
 from ztcore.verdict cimport (AUTH_FAILURES, BACKENDS, BYTES_OUT, CEILING_ERROR_RATE, CEILING_REQUEST_RATE, CEILING_RESPONSE_TIME,
                              CLIENT_ERRORS, COMMON_MODE, ENDPOINT_FOCUS, ERRORS_ON_NEW_ENDPOINTS, HITS, NEEDS_CORROBORATION, NEW_SOURCE_AND_ENDPOINT,
-                             NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, SUSPICIOUS_PATTERNS, UNFAMILIAR,
+                             NEW_SOURCES, RATE_RAMP, REQUEST_RATE, SERVER_ERRORS, SIZES, SLOW_RESPONSES, STALE, SUSPICIOUS_PATTERNS, UNFAMILIAR,
                              Verdict, verdict_why, zt_group)
 from ztcore.welford cimport welford_variance
 from ztcore.times cimport seconds_of
@@ -39,7 +39,9 @@ cdef extern from *:
     #define FOCUS_WORTH 100.0f          /* calls that the usual mix is worth */
     #define LENDS 3.0f                  /* nats more that a rate beyond its past corroborates others with */
     #define RATE_MOST 120.0f            /* nats beyond which the counts of rates are shrunk */
+    #define DOUBT 8.0f                  /* nats that a level takes more as learning ends; after as long again half of it, then none */
     """
+    const float DOUBT
     const float YOUNG_PHI
     const float RAMP_ROOM
     const float RATE_MOST
@@ -111,19 +113,22 @@ cdef inline void judge_take(Verdict *v, Row *row, int kind, f4 raw, f4 tempered,
             v.solid = best
     if hit and (fresh or rises):
         v.fresh = True
+        v.firm = v.firm or not (STALE >> kind) & 1
     verdict_why(v, kind, lane, best, f4_lane(seen, lane), f4_lane(usual, lane), p)
 
-cdef inline float judge_usual(Header *header, Row *row, int kind, f4 w, int64_t now) noexcept nogil:
+cdef inline float judge_common(Header *header, const Row *row, int kind, f4 w, int64_t now) noexcept nogil:
+    """What the other partners see of a signal in COMMON_MODE, see fleet_share()."""
+    cdef double hits
+    fleet_fade(&header.fleet, now)
+    hits = header.fleet.errors if kind == SERVER_ERRORS else header.fleet.slow if kind == SLOW_RESPONSES else header.fleet.novel
+    return fleet_share(&header.fleet, hits, row.counts[kind][0] / f4_lane(w, 0), row.trials[0] / f4_lane(w, 0))
+
+cdef inline float judge_usual(Header *header, const Row *row, int kind, f4 w, int64_t now) noexcept nogil:
     """The share p0 in force; for what the backend or a deployment may cause at least what
     the other partners see."""
     cdef float p = row.counts[kind][3], common
-    cdef double own, trials
     if (COMMON_MODE >> kind) & 1:
-        fleet_fade(&header.fleet, now)
-        own = row.counts[kind][0] / f4_lane(w, 0)
-        trials = row.trials[0] / f4_lane(w, 0)
-        common = fleet_share(&header.fleet, header.fleet.errors if kind == SERVER_ERRORS else header.fleet.slow if kind == SLOW_RESPONSES
-                             else header.fleet.novel, own, trials)
+        common = judge_common(header, row, kind, w, now)
         if common > p:
             return common
     return p
@@ -274,19 +279,20 @@ cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row
 cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
     """Score and the level it asks for. While learning only absolute evidence asks for a level."""
     cdef float counted
-    if now - row.first_seen < 2 * policy.learning:      # nothing that needs corroboration acts by itself yet
+    cdef int64_t age = now - row.first_seen
+    if age < 2 * policy.learning:       # nothing that needs corroboration acts by itself yet
         v.group[0] = 0.0
     if v.best > 0.0:
         v.nats = combine(v)
         v.score = score_of(v.nats)
     counted = v.score
-    if now - row.first_seen < 2 * policy.learning:
-        counted = score_of(v.nats - 4.0)
+    if age < 2 * policy.learning:
+        counted = score_of(v.nats - DOUBT * (<float>1.5 - <float>0.5 * <float>age / <float>policy.learning))
     if learning:
         counted = score_of(v.absolute - LOG_TRIED) if policy.patterns else 0.0
     v.level = level_of(counted, policy.threshold)
     if v.ceiling > v.level:
         v.level = v.ceiling
-        v.fresh = True
+        v.fresh = v.firm = True
         if v.score < policy.threshold[v.ceiling]:
             v.score = policy.threshold[v.ceiling]

@@ -5,10 +5,11 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from ztcore.atomic cimport zt_unlikely
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
-from ztcore.hours cimport hours_learn_span, hours_rate
+from ztcore.hours cimport hours_learn_span, hours_many, hours_rate, hours_weekday
 from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2, f4_max, f4_min, f4_mul,
                            f4_sqrt, f4_store, f4_sub)
 from ztcore.mix cimport mix_fade
@@ -20,7 +21,7 @@ from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MO
 from ztcore.table cimport Header
 from ztcore.tails cimport TAIL_UNIT, tail_temper
 from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
-from ztcore.times cimport SECOND_NS, HOUR_NS, seconds_of
+from ztcore.times cimport DAY_NS, HOUR_NS, SECOND_NS, seconds_of
 
 cdef enum:
     TICK_S = 60
@@ -163,12 +164,21 @@ cdef inline float learn_pace(const Row *row, float elapsed) noexcept nogil:
         pace = most if pace > most else before * before / most if pace < before * before / most else pace
     return <float>0.5 if pace < <float>0.5 else <float>4.0 if pace > <float>4.0 else pace
 
+cdef inline bint learn_away(const Row *row, int64_t now) noexcept nogil:
+    """Whether it called around the clock, then not at all for more than a day: of when it is there that says nothing."""
+    return now - row.last_seen > DAY_NS and row.last_seen - row.first_seen > DAY_NS // 2 and hours_many(&row.hours)
+
+cdef inline bint learn_new_day(const Row *row, int64_t before, int64_t now) noexcept nogil:
+    """Whether a day of the week begins of which nothing is known: it need not be as slow as the one before."""
+    return before // DAY_NS != now // DAY_NS and row.hours.week[hours_weekday(now // HOUR_NS)] == 0
+
 cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
     cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
     cdef bint announced = row.expected_rate > 0.0
     cdef float elapsed = <float>((now - began) * 1e-9), accepted = row.unlearned, age = <float>((now - row.first_seen) * 1e-9), mean, pace
+    cdef bint away = learn_away(row, now), anew = away or learn_new_day(row, began, now)
     if elapsed < 0.0:
         elapsed = 0.0
     row.unlearned = 0.0
@@ -183,8 +193,10 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     if announced and accepted > row.rate * elapsed:     # it is to be no habit
         accepted = row.rate * elapsed
     row.learned += accepted
+    if zt_unlikely(away):       # as if it had gone on as before
+        row.learned *= age * <float>1e9 / <float>(row.last_seen - row.first_seen)
     mean = row.learned / (age if age > 600.0 else 600.0)
-    hours_learn_span(&row.hours, began, accepted, now, mean)
+    hours_learn_span(&row.hours, began, accepted, row.last_seen if away else now, mean)
     expected_lift(row, began)
     if row.nats < 14.0 and (quiet or young) and not announced:
         learn_drift(row, elapsed, young)
@@ -192,6 +204,8 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     if row.learned >= RATED_EVENTS and age >= RATED_S:
         row.flags |= ROW_RATED
     pace = row.paced / row.rate if announced and row.rate > 0.0 else learn_pace(row, elapsed)
+    if zt_unlikely(anew and pace < <float>1.0):
+        pace = 1.0
     row.rate = hours_rate(&row.hours, now // HOUR_NS, mean)
     row.paced = row.rate * pace
     row.next_tick = now + TICK_S * SECOND_NS

@@ -14,10 +14,10 @@ from ztcore.ewma cimport ewma_add
 from ztcore.familiar cimport familiar_see
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fixed cimport random_mix
-from ztcore.fleet cimport OUTAGE, RETRIED, fleet_count, fleet_fade, fleet_share
+from ztcore.fleet cimport OUTAGE, RETRIED, fleet_count
 from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
-from ztcore.judge cimport judge_ceilings, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
+from ztcore.judge cimport judge_ceilings, judge_common, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
 from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
 from ztcore.methods cimport methods_see
@@ -119,11 +119,6 @@ cdef inline bint observe_late(const Table *t, Row *row, const Event *e) noexcept
     word_add(&t.header.counter[COUNT_LATE], e.count)
     return False
 
-cdef inline bint observe_outage(Header *header, const Row *row, f4 at, int64_t now) noexcept nogil:
-    """Whether the calls of others fail as well."""
-    fleet_fade(&header.fleet, now)
-    return fleet_share(&header.fleet, header.fleet.errors, row.counts[SERVER_ERRORS][0] / f4_lane(at, 0), row.trials[0] / f4_lane(at, 0)) > OUTAGE
-
 cdef inline void observe_counts(Header *header, Row *row, const Event *e, uint32_t hits, f4 weight, float call, int64_t now) noexcept nogil:
     """call: what the call counts for in the rate."""
     cdef f4 added = f4_mul(weight, f4_all(<float>e.count))
@@ -221,7 +216,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     v.best = v.sum = v.absolute = v.corroborating = v.solid = v.other = v.nats = v.score = 0.0
     v.group[0] = v.group[1] = v.group[2] = 0.0
     v.hot = 0
-    v.fresh = v.new_endpoint = False
+    v.fresh = v.firm = v.new_endpoint = False
     v.level = v.ceiling = 0
     if zt_unlikely(row.reference == 0):
         row_start(header, row, now)
@@ -253,7 +248,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     hits = signals_hit(row, e, &s)
     if zt_unlikely(t.custom.n != 0):
         hits |= custom_hits(&t.custom, row.user, e)
-    outage = zt_unlikely(e.status >= 500) and observe_outage(header, row, at, now)
+    outage = zt_unlikely(e.status >= 500) and judge_common(header, row, SERVER_ERRORS, at, now) > OUTAGE    # calls of others fail too
     if zt_unlikely(outage):     # it is sent again through no doing of its partner's
         hits &= ~(<uint32_t>1 << LARGE_REQUESTS)
     observe_counts(header, row, e, hits, weight, RETRIED if zt_unlikely(outage) else <float>1.0, now)

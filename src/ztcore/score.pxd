@@ -4,16 +4,18 @@ from ztcore.verdict cimport Verdict
 
 cdef extern from *:
     """
-    #define LOG_TRIED 4.043051f         /* ln(19 signals x 3 half-lives) */
+    #define LOG_TRIED 3.0f              /* of the 57 signals and half-lives tried, which mostly show the same things: ln 20 */
+    #define INNOCENT 1.0f               /* nats less of what innocent changes cause, where nothing else is there */
     #define CORROBORATED 8.0f           /* nats that it can lend to what corroborates it */
     #define NO_ALERT 5.9f               /* and what does not even do that by itself: ids, focus */
-    #define CERTAIN 22.0f               /* above 2, from which on these act by themselves */
+    #define CERTAIN 15.0f               /* above 2, from which on these act by themselves */
     #define THROTTLE_ONLY 13.5f         /* nats that they, and sizes, reach at most without anything else */
     #define ALERT_ONLY 7.8f             /* nats that uncorroborated evidence reaches at most */
     static const float SCORE_NATS[6] = {0.0f, 6.0f, 8.0f, 14.0f, 26.0f, 60.0f};
     static const float SCORE_AT[6] = {0.0f, 31.0f, 61.0f, 81.0f, 96.0f, 100.0f};
     """
     const float LOG_TRIED
+    const float INNOCENT
     const float ALERT_ONLY
     const float CERTAIN
     const float THROTTLE_ONLY
@@ -38,6 +40,8 @@ cdef inline float combine(const Verdict *v) noexcept nogil:
     many were tried."""
     cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
     cdef float most = v.corroborating + CORROBORATED
+    if v.corroborating == 0.0:
+        nats -= INNOCENT
     if v.corroborating < 5.0 or most < ALERT_ONLY:
         most = ALERT_ONLY
     if v.other < 3.0:

@@ -22,6 +22,7 @@ from ztcore.verdict cimport (AUTH_FAILURES, CLIENT_ERRORS, DESTRUCTIVE_METHOD, E
 from ztcore.times cimport HOUR_NS
 
 cdef enum:
+    CALLS_OF_NEW = 2            # of an endpoint, that a new address makes worth a look
     SIZED_CALLS = 8             # of an endpoint, before its answers can be large or slow
 
 cdef struct Sight:              # an event held against what the row knows
@@ -74,7 +75,9 @@ cdef inline uint32_t signal_suspicious(const Event *e) noexcept nogil:
     return <uint32_t>((e.flags & EVENT_SUSPICIOUS) != 0) << SUSPICIOUS_PATTERNS
 
 cdef inline uint32_t signal_new_source_and_endpoint(const Sight *s) noexcept nogil:
-    return <uint32_t>(s.source_hours < FAMILIAR_HOURS and s.endpoint_hours < FAMILIAR_HOURS and not s.released) << NEW_SOURCE_AND_ENDPOINT
+    """Both: the third call of an endpoint says no more than the first two, and a session repeats its calls."""
+    return <uint32_t>(s.source_hours < FAMILIAR_HOURS and s.endpoint_hours < FAMILIAR_HOURS and s.endpoint_count < CALLS_OF_NEW and
+                      not s.released) << NEW_SOURCE_AND_ENDPOINT
 
 cdef inline uint32_t signal_destructive(const Row *row, const Event *e) noexcept nogil:
     """A method that changes something, used neither in three hours nor three times."""

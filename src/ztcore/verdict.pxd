@@ -45,6 +45,8 @@ cdef enum:
     # the backend may be what causes them: they are worth little
     BACKENDS = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES)
     COMMON_MODE = BACKENDS | (1 << NEW_ENDPOINTS)               # or a deployment
+    # of an innocent change they go on, for what is loud teaches nothing: they alone lead to an alert and hold none above it
+    STALE = BACKENDS | (1 << CLIENT_ERRORS) | (1 << NEW_ENDPOINTS) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR)
     # they show the same thing twice: of each pair only the stronger counts in a sum
     GROUPS = 3
 
@@ -75,26 +77,32 @@ cdef struct Verdict:
     float score
     uint32_t hot                # signals above 2 nats
     bint fresh                  # this very event hits a signal with more than 3 nats
+    bint firm                   # and one that may lead to more than an alert
     bint new_endpoint           # the partner met an endpoint it had no slot for
     int level
     int ceiling                 # level an absolute ceiling asks for
     int n
-    Why why[REASONS]            # strongest first
+    Why why[REASONS]            # in the order of why_rank()
 
 cdef inline uint16_t why_nats(float nats) noexcept nogil:
     return <uint16_t>(nats * 64.0) if nats < 1000.0 else 64000
 
+cdef inline uint32_t why_rank(int signal, uint16_t nats) noexcept nogil:
+    """What acts by itself comes first: it is why a level was reached, however loud what it brought along."""
+    return nats | (0 if nats < <uint16_t>(5.0 * 64.0) or (NEEDS_CORROBORATION >> signal) & 1 else <uint32_t>1 << 16)
+
 cdef inline void verdict_why(Verdict *v, int signal, int lane, float nats, float k, float n, float p) noexcept nogil:
-    """Keep a reason if it is among the strongest three."""
+    """Keep a reason if it is among the first three."""
     cdef uint16_t size = why_nats(nats)
+    cdef uint32_t rank = why_rank(signal, size)
     cdef int i = v.n
     if i == REASONS:
-        if v.why[i - 1].nats >= size:
+        if why_rank(v.why[i - 1].signal, v.why[i - 1].nats) >= rank:
             return
         i -= 1
     else:
         v.n += 1
-    while i > 0 and v.why[i - 1].nats < size:
+    while i > 0 and why_rank(v.why[i - 1].signal, v.why[i - 1].nats) < rank:
         v.why[i] = v.why[i - 1]
         i -= 1
     v.why[i].signal = <uint8_t>signal

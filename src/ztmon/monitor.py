@@ -82,7 +82,7 @@ class Monitor(People):
     def changes(self) -> list[Change]:
         """Take out the changes of level, and the crossings of thresholds, since the last call, in the
         order of their time. Whoever registers a hook leaves this to the hooks' thread."""
-        if self.config.clock == "wall":
+        if not self.by_events:
             self.advance()
         found = self.transitions()
         return [self._change(entry) for entry in found[found["timestamp"].argsort(kind="stable")]]
@@ -163,7 +163,7 @@ class Monitor(People):
 
     def _moment(self) -> float | None:
         """What the clock shows, where it is not the one on the wall."""
-        return None if self.config.clock == "wall" else self.clock
+        return self.clock if self.by_events else None
 
     # -- hooks -------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Monitor(People):
     # -- end ---------------------------------------------------------------------------------
 
     def _let_fall(self) -> None:
-        if self.config.clock == "wall":
+        if not self.by_events:
             self.advance()
 
     def close(self) -> None:

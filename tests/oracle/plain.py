@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import log
 
 HALF_LIVES = (60.0, 600.0, 5400.0)
-LOG_TRIED = log(57)
+LOG_TRIED = 3.0
 KNOTS = ((0.0, 0.0), (6.0, 31.0), (8.0, 61.0), (14.0, 81.0), (26.0, 96.0), (60.0, 100.0))
 
 

@@ -114,7 +114,7 @@ class Sharing:
 
     def now(self) -> int:
         """This host's time, ns."""
-        return time.time_ns() if self.config.clock == "wall" else int(self.monitor.clock * 1e9)
+        return int(self.monitor.clock * 1e9) if self.monitor.by_events else time.time_ns()
 
     # -- the thread ------------------------------------------------------------------------------
 
