@@ -6,6 +6,8 @@ import pytest
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
 from ztcore.levels import SIGNALS
+from ztmon import Config, Monitor
+from ztmon.simulate import simulate
 
 LARGE_REQUESTS = SIGNALS.index("large_requests")
 START = 1_750_032_000.0     # midnight UTC
@@ -284,9 +286,11 @@ def test_new_addresses_hold_no_block_up():
     assert levels[after > attack + 2 * HOUR].max() <= 1
 
 
-def test_new_addresses_alone_are_an_alert():
-    """Somebody should look, and nobody is held."""
+@pytest.mark.parametrize("throttle", [61.0, 45.0])
+def test_new_addresses_alone_are_an_alert(throttle):
+    """Somebody should look, and nobody is held, wherever throttle begins."""
     engine = Engine(64, bytes(16))
+    engine.configure(threshold_throttle=throttle)
     feed(engine, "acme", steady(START, START + 3 * DAY, 300), source=HOME)
     after = steady(START + 3 * DAY, START + 3 * DAY + 2 * HOUR, 300, 9)
     assert feed(engine, "acme", after, source=always_new(after)).max() == 1
@@ -321,3 +325,16 @@ def test_what_is_hardly_known_is_doubted():
     """When learning ends a level takes 8 nats more than later, half of that a day after, then none."""
     allowed = [failures_until_throttled(days) for days in (1.02, 1.5, 1.98, 2.02)]
     assert allowed[0] > allowed[1] >= allowed[2] > allowed[3]
+
+
+def test_a_score_that_jumps_is_written_down_once_in_a_while():
+    """Twenty partners with habits over thirty hours: of none more than a few crossings of the threshold, for a score that goes up
+    and down with each call is one episode."""
+    stream = simulate(20, 30.0, 7, strength=None, hard=True)
+    with Monitor(Config(clock="events", hash_key=bytes(16))) as monitor:
+        events, names = stream.traffic.events(monitor)
+        monitor.observe_batch(events, names)
+        found = monitor.transitions()
+        assert monitor.stats()["transitions_lost"] == 0
+    _, crossings = np.unique(found["partner"][found["anomaly"] != 0], return_counts=True)
+    assert 0 < crossings.max() < 40

@@ -291,6 +291,8 @@ cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, i
     if learning:
         counted = score_of(v.absolute - LOG_TRIED) if policy.patterns else 0.0
     v.level = level_of(counted, policy.threshold)
+    if v.level > v.most and not learning:
+        v.level = v.most
     if v.ceiling > v.level:
         v.level = v.ceiling
         v.fresh = v.firm = True

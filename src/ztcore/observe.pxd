@@ -195,7 +195,11 @@ cdef inline void observe_anomaly(const Table *t, Row *row, const Verdict *v, int
     if crossed > row.episode:
         row.episode = <uint8_t>crossed
         action_journal(t, row, level, level, v.why[0].signal if v.n else 0, now, v)
-    elif row.episode and v.score < t.header.policy.threshold[1] - FALL_POINTS:
+
+cdef inline void observe_calm(const Policy *policy, Row *row, int64_t now) noexcept nogil:
+    """At a tick: an episode is over once a new ten minutes begin with a low score. Scores jump from call to call."""
+    cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
+    if row.episode and row.score < policy.threshold[1] - FALL_POINTS and now // (10 * MINUTE_NS) != began // (10 * MINUTE_NS):
         row.episode = 0
 
 cdef inline bint observe_accepted(const Row *row, const Verdict *v) noexcept nogil:
@@ -217,7 +221,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     v.group[0] = v.group[1] = v.group[2] = 0.0
     v.hot = 0
     v.fresh = v.firm = v.new_endpoint = False
-    v.level = v.ceiling = 0
+    v.level = v.most = v.ceiling = 0
     if zt_unlikely(row.reference == 0):
         row_start(header, row, now)
     if zt_unlikely(now < row.last_seen):
@@ -233,6 +237,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     if zt_unlikely(now - row.reference > REBASE_S * SECOND_NS):
         row_rebase(row, now)
     if zt_unlikely(now >= row.next_tick):
+        observe_calm(policy, row, now)
         learn_rate(policy, row, now, not row.flags & ROW_LOUD, young)
         if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
             learn_shares(header, row, now, not row.flags & ROW_LOUD)
@@ -270,7 +275,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         row.score = v.score
         row.nats = v.nats
         action_observe(t, row, v, now)
-        if v.score >= policy.threshold[1] or row.episode:
+        if v.score >= policy.threshold[1]:
             observe_anomaly(t, row, v, now)
     quiet = young or v.score < policy.threshold[1] or (row.level and now - row.since > ACCEPT_S * SECOND_NS and observe_accepted(row, v))
     row.flags = <uint8_t>(row.flags & ~ROW_LOUD) if quiet else <uint8_t>(row.flags | ROW_LOUD)

@@ -35,21 +35,26 @@ cdef inline float score_of(float nats) noexcept nogil:
                 SCORE_NATS[i] - SCORE_NATS[i - 1])
     return 100.0
 
-cdef inline float combine(const Verdict *v) noexcept nogil:
+cdef inline float combine(Verdict *v) noexcept nogil:
     """The largest, or the sum of what each has above 2 nats if that is more, less the log of how
-    many were tried."""
+    many were tried; and the level that this may lead to, wherever its threshold is."""
     cdef float nats = (v.best if v.best > v.sum else v.sum) - LOG_TRIED
     cdef float most = v.corroborating + CORROBORATED
     if v.corroborating == 0.0:
         nats -= INNOCENT
+    v.most = 4
     if v.corroborating < 5.0 or most < ALERT_ONLY:
         most = ALERT_ONLY
+        v.most = 1
     if v.other < 3.0:
         most = NO_ALERT
+        v.most = 0
     if v.group[0] > CERTAIN and most < THROTTLE_ONLY:
         most = THROTTLE_ONLY
+        v.most = 2
     if v.solid < 5.0 and most > THROTTLE_ONLY:
         most = THROTTLE_ONLY
+        v.most = 2
     if nats > most:
         nats = most
     return 60.0 if nats > 60.0 else nats if nats > 0.0 else 0.0     # 60 are a score of 100: more would only fade late

@@ -79,6 +79,7 @@ cdef struct Verdict:
     bint fresh                  # this very event hits a signal with more than 3 nats
     bint firm                   # and one that may lead to more than an alert
     bint new_endpoint           # the partner met an endpoint it had no slot for
+    int most                    # level that evidence of these kinds leads to at most
     int level
     int ceiling                 # level an absolute ceiling asks for
     int n
