@@ -5,6 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from ztcore.action cimport FALL_POINTS
 from ztcore.atomic cimport zt_unlikely
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
@@ -21,7 +22,7 @@ from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MO
 from ztcore.table cimport Header
 from ztcore.tails cimport TAIL_UNIT, tail_temper
 from ztcore.verdict cimport DESTRUCTIVE_METHOD, HITS, NEW_ENDPOINTS
-from ztcore.times cimport DAY_NS, HOUR_NS, SECOND_NS, seconds_of
+from ztcore.times cimport DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, seconds_of
 
 cdef enum:
     TICK_S = 60
@@ -172,6 +173,11 @@ cdef inline bint learn_new_day(const Row *row, int64_t before, int64_t now) noex
     """Whether a day of the week begins of which nothing is known: it need not be as slow as the one before."""
     return before // DAY_NS != now // DAY_NS and row.hours.week[hours_weekday(now // HOUR_NS)] == 0
 
+cdef inline void learn_calm(const Policy *policy, Row *row, int64_t before, int64_t now) noexcept nogil:
+    """An episode is over once a new ten minutes begin with a low score: from call to call scores jump."""
+    if row.episode and row.score < policy.threshold[1] - FALL_POINTS and now // (10 * MINUTE_NS) != before // (10 * MINUTE_NS):
+        row.episode = 0
+
 cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
@@ -181,6 +187,7 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     cdef bint away = learn_away(row, now), anew = away or learn_new_day(row, began, now)
     if elapsed < 0.0:
         elapsed = 0.0
+    learn_calm(policy, row, began, now)
     row.unlearned = 0.0
     mix_fade(&row.mix, elapsed, <uint64_t>now)
     row.tokens += 2.0 * row.rate * elapsed

@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from ztcore.action cimport DECISION_MACHINE, FALL_POINTS, action_journal, action_observe, action_settle, effective
+from ztcore.action cimport DECISION_MACHINE, action_journal, action_observe, action_settle, effective
 from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_likely, zt_unlikely
 from ztcore.custom cimport custom_hits
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight, hits_add, hits_scale
@@ -196,12 +196,6 @@ cdef inline void observe_anomaly(const Table *t, Row *row, const Verdict *v, int
         row.episode = <uint8_t>crossed
         action_journal(t, row, level, level, v.why[0].signal if v.n else 0, now, v)
 
-cdef inline void observe_calm(const Policy *policy, Row *row, int64_t now) noexcept nogil:
-    """At a tick: an episode is over once a new ten minutes begin with a low score. Scores jump from call to call."""
-    cdef int64_t began = row.next_tick - TICK_S * SECOND_NS
-    if row.episode and row.score < policy.threshold[1] - FALL_POINTS and now // (10 * MINUTE_NS) != began // (10 * MINUTE_NS):
-        row.episode = 0
-
 cdef inline bint observe_accepted(const Row *row, const Verdict *v) noexcept nogil:
     """Whether what a partner has been at a level for so long for is what it does: anything up to throttle, above it what
     a move to other functions or addresses causes as well."""
@@ -237,7 +231,6 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     if zt_unlikely(now - row.reference > REBASE_S * SECOND_NS):
         row_rebase(row, now)
     if zt_unlikely(now >= row.next_tick):
-        observe_calm(policy, row, now)
         learn_rate(policy, row, now, not row.flags & ROW_LOUD, young)
         if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
             learn_shares(header, row, now, not row.flags & ROW_LOUD)
