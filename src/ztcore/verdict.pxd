@@ -33,10 +33,11 @@ cdef enum:
     HITS = 17                   # signals that are shares: hits among trials
     KINDS = 21                  # those, the focus and the three rates
     REASONS = 3
+    # of an innocent change they go on, for what is loud teaches nothing: they alone lead to an alert and hold none above it
+    STALE = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) | (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) |
+             (1 << UNUSUAL_HOUR))
     # innocent changes cause these too: without one of the others they reach at most alert
-    NEEDS_CORROBORATION = ((1 << CLIENT_ERRORS) | (1 << SERVER_ERRORS) | (1 << NEW_ENDPOINTS) |
-                           (1 << SLOW_RESPONSES) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR) |
-                           (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << ENDPOINT_FOCUS))
+    NEEDS_CORROBORATION = STALE | (1 << SEQUENTIAL_IDS) | (1 << NEW_IDS) | (1 << ENDPOINT_FOCUS)
 
     SIZES = (1 << LARGE_REQUESTS) | (1 << LARGE_RESPONSES)     # a release moves them
     # no move of the partner's own, to other functions or addresses, causes these
@@ -45,8 +46,6 @@ cdef enum:
     # the backend may be what causes them: they are worth little
     BACKENDS = (1 << SERVER_ERRORS) | (1 << SLOW_RESPONSES)
     COMMON_MODE = BACKENDS | (1 << NEW_ENDPOINTS)               # or a deployment
-    # of an innocent change they go on, for what is loud teaches nothing: they alone lead to an alert and hold none above it
-    STALE = BACKENDS | (1 << CLIENT_ERRORS) | (1 << NEW_ENDPOINTS) | (1 << NEW_SOURCES) | (1 << UNUSUAL_HOUR)
     # they show the same thing twice: of each pair only the stronger counts in a sum
     GROUPS = 3
 
