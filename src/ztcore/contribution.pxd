@@ -18,13 +18,13 @@ from ztcore.fleet cimport fleet_count
 from ztcore.hours cimport hours_get, hours_put
 from ztcore.jobs cimport jobs_widen
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
-from ztcore.learn cimport FOLD_EVENTS, FOLD_S, learn_rate, learn_shares
+from ztcore.learn cimport learn_due
 from ztcore.minutes cimport minutes_add
 from ztcore.observe cimport observe_young, row_rebase
 from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_LOUD, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport Shares
 from ztcore.table cimport Header, Table
-from ztcore.times cimport SECOND_NS, seconds_of
+from ztcore.times cimport SECOND_NS
 from ztcore.verdict cimport HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES
 
 cdef enum:
@@ -139,14 +139,10 @@ cdef inline void row_widen(Row *row, float factor) noexcept nogil:
 
 cdef inline void row_advance(const Table *t, Row *row, int64_t now, bint young) noexcept nogil:
     """Time goes on in a row as at an event: learning that is due, decay, expectation."""
-    cdef Header *header = t.header
     cdef f4 at
     if now - row.reference > REBASE_S * SECOND_NS:
         row_rebase(row, now)
-    if now >= row.next_tick:
-        learn_rate(&header.policy, row, now, not row.flags & ROW_LOUD, young)
-        if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
-            learn_shares(header, row, now, not row.flags & ROW_LOUD)
+    learn_due(t.header, row, now, young)
     at = decay_weight(now - row.reference)
     if f4_lane(at, 0) > row.weight[0]:
         f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(

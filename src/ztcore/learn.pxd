@@ -6,7 +6,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ztcore.action cimport FALL_POINTS
-from ztcore.atomic cimport zt_unlikely
+from ztcore.atomic cimport zt_likely, zt_unlikely
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
@@ -16,7 +16,7 @@ from ztcore.lanes cimport (f4, f4_add, f4_all, f4_div, f4_exp2, f4_load, f4_log2
 from ztcore.mix cimport mix_fade
 from ztcore.past cimport past_settle, past_unbound
 from ztcore.policy cimport Policy
-from ztcore.row cimport ROW_GROWN, ROW_RATED, ROW_SETTLED, Row
+from ztcore.row cimport ROW_GROWN, ROW_LOUD, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport (SHARE_DISCOVERY, SHARE_LEAST, SHARE_MEMORY, SHARE_MOST, SHARE_PRIOR, Shares,
                             share_fold, share_spread_learn, share_trials, share_variance)
 from ztcore.table cimport Header
@@ -216,3 +216,12 @@ cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint qu
     row.rate = hours_rate(&row.hours, now // HOUR_NS, mean)
     row.paced = row.rate * pace
     row.next_tick = now + TICK_S * SECOND_NS
+
+cdef inline void learn_due(Header *header, Row *row, int64_t now, bint young) noexcept nogil:
+    """What is due at this time, before what brought the time is taken in."""
+    cdef bint quiet = not row.flags & ROW_LOUD
+    if zt_likely(now < row.next_tick):
+        return
+    learn_rate(&header.policy, row, now, quiet, young)
+    if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
+        learn_shares(header, row, now, quiet)

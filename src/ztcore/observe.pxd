@@ -19,7 +19,7 @@ from ztcore.histogram cimport histogram_add
 from ztcore.hours cimport hours_see
 from ztcore.judge cimport judge_ceilings, judge_common, judge_faded, judge_focus, judge_rates, judge_score, judge_shares
 from ztcore.lanes cimport f4, f4_add, f4_all, f4_lane, f4_load, f4_mul, f4_set, f4_store, f4_sub
-from ztcore.learn cimport ACCEPT_S, FOLD_EVENTS, FOLD_S, TICK_S, learn_rate, learn_shares, learn_usual
+from ztcore.learn cimport ACCEPT_S, TICK_S, learn_due, learn_usual
 from ztcore.methods cimport methods_see
 from ztcore.minutes cimport minutes_add
 from ztcore.mix cimport mix_add, mix_forget, mix_other
@@ -230,10 +230,7 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
         young = observe_young(policy, row, now)
     if zt_unlikely(now - row.reference > REBASE_S * SECOND_NS):
         row_rebase(row, now)
-    if zt_unlikely(now >= row.next_tick):
-        learn_rate(policy, row, now, not row.flags & ROW_LOUD, young)
-        if row.pending_trials >= FOLD_EVENTS or seconds_of(now) - row.shares.folded_at >= FOLD_S:
-            learn_shares(header, row, now, not row.flags & ROW_LOUD)
+    learn_due(header, row, now, young)
     row.last_seen = now
 
     at = decay_weight(now - row.reference)
