@@ -23,7 +23,7 @@ from ztcore.minutes cimport minutes_add
 from ztcore.observe cimport observe_young, row_rebase
 from ztcore.row cimport COUNTERS, ROW_GROWN, ROW_LOUD, ROW_RATED, ROW_SETTLED, Row
 from ztcore.shares cimport Shares
-from ztcore.table cimport Header, Table
+from ztcore.table cimport Table
 from ztcore.times cimport SECOND_NS
 from ztcore.verdict cimport HITS, NEW_ENDPOINTS, SERVER_ERRORS, SLOW_RESPONSES
 
