@@ -4,7 +4,7 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ztcore.atomic cimport word_store
+from ztcore.atomic cimport apart, word_store
 from ztcore.journal cimport Transition, journal_write
 from ztcore.lanes cimport f4, f4_all, f4_load, f4_min, f4_mul, f4_store
 from ztcore.past cimport past_settle
@@ -180,7 +180,7 @@ cdef inline void action_to(const Policy *policy, Row *row, int level, int64_t wh
         forgive(row)
         row.highest = 0
 
-cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept nogil:
+cdef inline apart action_settle(const Table *t, Row *row, int64_t now) noexcept nogil:
     """Let everything happen that fell due by time until now, in its order."""
     cdef const Policy *policy = &t.header.policy
     cdef int64_t due
@@ -200,7 +200,7 @@ cdef inline void action_settle(const Table *t, Row *row, int64_t now) noexcept n
                 row.below = due
         action_changed(t, row, before, cause, due)
 
-cdef inline void action_observe(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
+cdef inline apart action_observe(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
     """Rise at once on fresh evidence, prolong on it, start or stop the fall. `row.score` is new."""
     cdef const Policy *policy = &t.header.policy
     cdef int before = effective(row), level = row.level, asked = v.level if v.firm or v.level < 1 else 1, i

@@ -37,6 +37,10 @@ static inline void zt_prefetch(const void *p) { __asm__ volatile("prefetchw %0" 
 #define zt_likely(x) __builtin_expect(!!(x), 1)
 #define zt_unlikely(x) __builtin_expect(!!(x), 0)
 #define zt_ctz(x) __builtin_ctz(x)
+/* What a function returns that stays one by itself: were it part of its caller, the constants of what seldom happens would
+ * be made ready for what always does. Cython calls every function of a .pxd inline; this one is not meant to be. */
+#define ZT_APART __attribute__((noinline)) void
+#pragma GCC diagnostic ignored "-Wattributes"
 
 #elif defined(_MSC_VER)
 
@@ -63,6 +67,7 @@ static __forceinline int zt_ctz(unsigned x) { unsigned long i; _BitScanForward(&
 #define zt_prefetch(p) ((void)(p))
 #define zt_likely(x) (x)
 #define zt_unlikely(x) (x)
+#define ZT_APART void
 
 #else
 #error "ztmon needs GCC, Clang or MSVC"

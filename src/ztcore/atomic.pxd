@@ -22,3 +22,4 @@ cdef extern from "atomic.h" nogil:
     void zt_nap() noexcept
     void zt_rest() noexcept
     bint zt_patience(uint64_t *since) noexcept
+    ctypedef void apart "ZT_APART"

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ztcore.decision cimport Decision
 from ztcore.event cimport Event
-from ztcore.identity cimport Identity
+from ztcore.identity cimport IdentityRoom
 from ztcore.memory cimport Memory
 from ztcore.row cimport Row
 from ztcore.table cimport Table
@@ -11,7 +11,7 @@ from ztcore.verdict cimport Verdict
 cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, int64_t now, bint take, tuple own)
 
 cdef class Core(Memory):
-    cdef Identity identity
+    cdef IdentityRoom identity
     cdef public bint by_events      # "now" is the newest event's time stamp, not the clock on the wall
     cdef unsigned char crowded[256] # by the partner's key: more than 0 where somebody else was at work on its row lately
     cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1

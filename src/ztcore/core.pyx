@@ -28,7 +28,7 @@ from ztcore.clean cimport event_clean, timestamp_clean
 from ztcore.decision cimport CALM, Decision
 from ztcore.endpoints cimport endpoint_first, endpoint_second
 from ztcore.event cimport Event
-from ztcore.identity cimport CachedApp, CachedPartner, identity_clear
+from ztcore.identity cimport CachedApp, CachedPartner, identity_clear, identity_in
 from ztcore.keys cimport source_key
 from ztcore.lookup cimport endpoint_at, partner_at, partner_of, path_look
 from ztcore.memory cimport Memory
@@ -44,7 +44,8 @@ from ztcore.times cimport SECOND_NS
 
 cdef extern from "calls.h":
     ctypedef object (*Method "zt_method")(PyObject *self, PyObject **args, Py_ssize_t n, PyObject *names)
-    bint zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObject **known, int all, int needed, PyObject **taken)
+    bint zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObject **known, PyObject **defaults, int all, int needed,
+                 PyObject **taken)
     Method zt_answer(object type, const char *name, void *method) except *
 
 cdef enum:
@@ -101,7 +102,7 @@ cdef class Core(Memory):
     """A table of partners and what happens for every request. Made like a Memory."""
 
     def __dealloc__(self):
-        identity_clear(&self.identity)
+        identity_clear(identity_in(&self.identity))
 
     def partner_key(self, partner, app=_DEFAULT):
         """The 64-bit key of a partner, as in EVENT and ROW; 0 for an empty name."""
@@ -380,8 +381,7 @@ ctypedef Decision (*Borrowed)(Core self, PyObject *, PyObject *, PyObject *, PyO
 
 cdef object observe_call(Core self, PyObject **args, Py_ssize_t n, PyObject *names):
     cdef PyObject *given[OBSERVED]
-    memcpy(given, _default, sizeof(_default))
-    if zt_unlikely(not zt_take(args, n, names, _parameter, OBSERVED, OBSERVED_NEEDED, given)):
+    if zt_unlikely(not zt_take(args, n, names, _parameter, _default, OBSERVED, OBSERVED_NEEDED, given)):
         return _usual_observe(<PyObject *>self, args, n, names)
     return (<Borrowed>core_observe)(self, given[0], given[1], given[2], given[3], given[4], given[5], given[6], given[7], given[8],
                                     given[9], given[10], given[11])

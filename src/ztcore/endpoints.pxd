@@ -8,7 +8,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from ztcore.atomic cimport zt_unlikely
+from ztcore.atomic cimport apart, zt_unlikely
 from ztcore.familiar cimport FAMILIAR_FADE
 from ztcore.lanes cimport group_find
 from ztcore.moments cimport SlotMoments, slot_merge
@@ -93,7 +93,7 @@ cdef inline void endpoint_see(Endpoint *e, uint32_t hour) noexcept nogil:
         if e.mark >> 24 < ENDPOINT_HOURS_MOST:
             e.mark += 1 << 24
 
-cdef inline void endpoints_halve(Endpoint *slots, uint32_t *rest) noexcept nogil:
+cdef inline apart endpoints_halve(Endpoint *slots, uint32_t *rest) noexcept nogil:
     cdef int i
     for i in range(ENDPOINTS):
         slots[i].count = (slots[i].count & <uint32_t>(255 << 24)) | (endpoint_count(&slots[i]) >> 1)

@@ -18,7 +18,7 @@ from ztcore.atomic cimport time_peek, word_peek, word_store
 from ztcore.core cimport Core, decide
 from ztcore.decision cimport CALM, reasons_of
 from ztcore.feedback cimport excuse, expected_lift, expected_put
-from ztcore.identity cimport identity_forget_partners
+from ztcore.identity cimport identity_forget_partners, identity_in
 from ztcore.journal cimport JOURNAL_SIZE, Journal, Transition, journal_free, journal_own
 from ztcore.own cimport row_leave, row_try, row_wait
 from ztcore.place cimport row_clear
@@ -245,7 +245,7 @@ cdef class Engine(Core):
             if key and busy:
                 raise TimeoutError("the partner is being worked on by a process that does not go on")
             return False
-        identity_forget_partners(&self.identity)
+        identity_forget_partners(identity_in(&self.identity))
         row_clear(&self.table, row)
         row_leave(&self.table, row)
         self.own_journal()

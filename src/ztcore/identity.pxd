@@ -3,7 +3,7 @@
 # an address is never that of another one. Sets of two in a cache line; the newer way comes first.
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint64_t, uintptr_t
 
 from ztcore.atomic cimport zt_likely
 from ztcore.hash cimport SipKey
@@ -40,6 +40,13 @@ cdef struct Identity:
     CachedEndpoint endpoints[2 << ENDPOINT_SET_BITS]
     CachedPartner partners[2 << PARTNER_SET_BITS]
     CachedApp apps[APP_CACHE]
+
+cdef struct IdentityRoom:       # holds an Identity that begins with a cache line, wherever it lies itself
+    Identity identity
+    char more[64]
+
+cdef inline Identity *identity_in(IdentityRoom *room) noexcept:
+    return <Identity *>((<uintptr_t>room + 63) & ~<uintptr_t>63)
 
 cdef inline uint64_t identity_set(uint64_t address, uint64_t more, int bits) noexcept:
     return ((address ^ (more << 7)) * <uint64_t>0x9e3779b97f4a7c15) >> (64 - bits)

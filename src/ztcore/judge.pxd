@@ -1,9 +1,9 @@
 # From counts to a verdict: evidence of each signal that was hit or had some, at all half-lives.
 
 from libc.math cimport exp2f
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport zt_ctz, zt_unlikely
+from ztcore.atomic cimport apart, zt_ctz, zt_unlikely
 from ztcore.endpoints cimport endpoint_hours
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
@@ -133,7 +133,7 @@ cdef inline float judge_usual(Header *header, const Row *row, int kind, f4 w, in
             return common
     return p
 
-cdef inline void judge_share(Verdict *v, Header *header, Row *row, int s, bint hit, f4 w, int64_t now) noexcept nogil:
+cdef inline apart judge_share(Verdict *v, Header *header, Row *row, int s, bint hit, f4 w, int64_t now) noexcept nogil:
     """One signal that is a share."""
     cdef f4 k = f4_load(row.counts[s]), trials = f4_load(row.trials), raw
     cdef float p = row.counts[s][3], m = 0.0, most
@@ -173,19 +173,19 @@ cdef inline void judge_shares(Verdict *v, Header *header, Row *row, uint32_t hit
 cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int64_t now) noexcept nogil:
     """Whether one endpoint has far more of the latest calls than of all: this call's (unless a deployment brought it), or
     the one that stood out last."""
-    cdef bint hit = slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, row.events + row.borrowed)
-    cdef float p
-    cdef f4 raw, tempered, k, n
-    if not hit:
-        if (row.hot >> ENDPOINT_FOCUS) & 1 == 0 or not mix_stands_out(&row.mix, row.endpoints, row.focus, row.events + row.borrowed):
-            return
-        slot = row.focus
-    p = mix_usual(row.endpoints, row.rest, slot, <float>((now - row.first_seen + 1) * (1.0 / 3600e9)), row.last_hour)
-    k = f4_all(row.mix.recent[slot])
-    n = f4_all(row.mix.total)
-    raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))
-    if hit:
+    cdef uint64_t calls = row.events + row.borrowed
+    if zt_unlikely(slot >= 0 and not released and mix_stands_out(&row.mix, row.endpoints, slot, calls)):
         row.focus = <uint8_t>slot
+        judge_mix(v, row, True, now)
+    elif zt_unlikely((row.hot >> ENDPOINT_FOCUS) & 1 and mix_stands_out(&row.mix, row.endpoints, row.focus, calls)):
+        judge_mix(v, row, False, now)
+
+cdef inline apart judge_mix(Verdict *v, Row *row, bint hit, int64_t now) noexcept nogil:
+    """How far the endpoint in row.focus stands out. hit: by this call."""
+    cdef int slot = row.focus
+    cdef float p = mix_usual(row.endpoints, row.rest, slot, <float>((now - row.first_seen + 1) * (1.0 / 3600e9)), row.last_hour)
+    cdef f4 raw, tempered, k = f4_all(row.mix.recent[slot]), n = f4_all(row.mix.total)
+    raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))
     tempered = f4_min(raw, f4_all(60.0))        # of an endpoint that is new to it, past jobs say nothing
     if endpoint_hours(&row.endpoints[slot]) >= FAMILIAR_HOURS:
         tempered = judge_tempered(row, ENDPOINT_FOCUS, raw, tail_most(&row.tails, ENDPOINT_FOCUS))
@@ -214,7 +214,7 @@ cdef inline f4 judge_phi(const Row *row) noexcept nogil:
     cdef f4 phi = f4_load(row.phi)
     return phi if row.flags & ROW_GROWN else f4_min(phi, f4_all(YOUNG_PHI))
 
-cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t now) noexcept nogil:
+cdef inline apart judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t now) noexcept nogil:
     """Request rate and ramp, counts as of now."""
     cdef f4 mu = rate_mu(row), phi = judge_phi(row), past = jobs_usual(&row.jobs, JOB_CALLS), raw, beyond, usual, ramp
     cdef uint32_t seconds = seconds_of(now)
@@ -238,7 +238,7 @@ cdef inline void judge_calls(Verdict *v, Row *row, f4 seen, f4 expected, int64_t
             expected = f4_all(f4_lane(expected, 3))
         judge_take(v, row, RATE_RAMP, raw, judge_tempered(row, RATE_RAMP, raw, RATE_MOST), seen, expected, 0.0, True, 0.0, seconds)
 
-cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
+cdef inline apart judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t now) noexcept nogil:
     cdef float mean = row.response.mean, kappa
     cdef f4 growth, seen, e, past, raw, phi = f4_load(row.phi), unit
     if not mean > 0.0 or row.response.n < 100.0:
@@ -259,7 +259,7 @@ cdef inline void judge_bytes(Verdict *v, Row *row, float response, f4 w, int64_t
                                                                                 jobs_phi(f4_mul(e, growth), past, phi))),
                seen, f4_mul(f4_mul(e, growth), unit), 0.0, response > mean, 0.0, seconds_of(now))
 
-cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
+cdef inline apart judge_ceilings(Verdict *v, const Policy *policy, const Row *row, int64_t now) noexcept nogil:
     """Absolute ceilings over the sliding minute; they need no learning."""
     cdef float n = minutes_requests(&row.minutes, now), x
     if n < CEILING_EVENTS:
@@ -276,7 +276,7 @@ cdef inline void judge_ceilings(Verdict *v, const Policy *policy, const Row *row
         v.ceiling = v.ceiling if v.ceiling > 1 else 1
         verdict_why(v, CEILING_RESPONSE_TIME, 0, 999.0, x / n, n, policy.ceiling_latency)
 
-cdef inline void judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
+cdef inline apart judge_score(Verdict *v, const Policy *policy, const Row *row, int64_t now, bint learning) noexcept nogil:
     """Score and the level it asks for. While learning only absolute evidence asks for a level."""
     cdef float counted
     cdef int64_t age = now - row.first_seen

@@ -57,9 +57,9 @@ ROW = _record(
     ("response_mean", "f4"), ("pending_trials", "u2"), ("last_hour", "u2"), ("flags", "u1"), ("level", "u1"), ("pin_level", "u1"),
     ("focus", "u1"), ("episode", "u1"), ("late_streak", "u1"), ("hour_methods", "u1"), ("max_action", "u1"),
     ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES), ("mix", _MIX),
-    ("response", _WELFORD), ("request_mean", "f4"), ("score", "f4"), ("nats", "f4"), ("latency", "u2", 64),
-    ("methods", _METHODS), ("within", "f4", 2), ("phi", "f4", 4), ("counts", "f4", (18, 4)),
-    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("borrowed", "u4"), ("objects", _OBJECTS), ("tokens", "f4"),
+    ("borrowed", "u4"), ("response", _WELFORD), ("request_mean", "f4"), ("within", "f4", 2), ("score", "f4"), ("nats", "f4"),
+    ("latency", "u2", 64), ("methods", _METHODS), ("phi", "f4", 4), ("counts", "f4", (18, 4)),
+    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("highest", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("fresh_at", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),
@@ -81,7 +81,7 @@ _check("TRANSITION", TRANSITION, sizeof(Transition))
 _check("ROW", ROW, sizeof(Row))
 if sizeof(Row) % 64:
     raise ImportError(f"ztcore.layout: a row of {sizeof(Row)} bytes does not end with a cache line")
-for _name, _at in (("decision", 16), ("trials", 64), ("gate", 128), ("moments", 192), ("endpoints", 256)):
+for _name, _at in (("decision", 16), ("trials", 64), ("gate", 128), ("moments", 192), ("endpoints", 256), ("response", 768)):
     if ROW.fields[_name][1] != _at:
         raise ImportError(f"ztcore.layout: ROW.{_name} is at {ROW.fields[_name][1]}, not at {_at}")
 

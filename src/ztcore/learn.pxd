@@ -6,7 +6,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ztcore.action cimport FALL_POINTS
-from ztcore.atomic cimport zt_likely, zt_unlikely
+from ztcore.atomic cimport apart, zt_likely, zt_unlikely
 from ztcore.evidence cimport LN2, RATE_MARGIN
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.fleet cimport Fleet, fleet_fade, fleet_spread
@@ -100,7 +100,7 @@ cdef inline bint learn_doubted(const Row *row, int signal, uint32_t seconds) noe
     cdef float peak = row.tails.peak[signal][1] * <float>(1.0 / TAIL_UNIT)
     return (row.hot >> signal) & 1 and tail_temper(&row.tails, signal, 1, peak) > DOUBTED and seconds - row.evident < ACCEPT_S
 
-cdef inline void learn_shares(Header *header, Row *row, int64_t now, bint quiet) noexcept nogil:
+cdef inline apart learn_shares(Header *header, Row *row, int64_t now, bint quiet) noexcept nogil:
     cdef Shares *s = &row.shares
     cdef Fleet *fleet = &header.fleet
     cdef uint32_t seconds = seconds_of(now)
@@ -178,7 +178,7 @@ cdef inline void learn_calm(const Policy *policy, Row *row, int64_t before, int6
     if row.episode and row.score < policy.threshold[1] - FALL_POINTS and now // (10 * MINUTE_NS) != before // (10 * MINUTE_NS):
         row.episode = 0
 
-cdef inline void learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
+cdef inline apart learn_rate(const Policy *policy, Row *row, int64_t now, bint quiet, bint young) noexcept nogil:
     """Fold the events since the last tick into the rate by hour of the day. At most twice the
     expected rate gets in, so that a burst cannot teach its own normal."""
     cdef int64_t began = row.next_tick - TICK_S * SECOND_NS

@@ -10,7 +10,7 @@ from ztcore.atomic cimport zt_likely
 from ztcore.core cimport Core
 from ztcore.event cimport EVENT_SUSPICIOUS, Event
 from ztcore.identity cimport (CachedApp, CachedEndpoint, CachedPartner, identity_app, identity_endpoint, identity_endpoints,
-                              identity_keep_app, identity_keep_endpoint, identity_keep_partner, identity_partner,
+                              identity_in, identity_keep_app, identity_keep_endpoint, identity_keep_partner, identity_partner,
                               identity_partners)
 from ztcore.keys cimport app_hash, app_key, partner_key
 from ztcore.paths cimport PATH_HAS_ID, PATH_SUSPICIOUS, Path, method_index, path_parse
@@ -21,7 +21,7 @@ cdef extern from "Python.h":
 
 cdef inline CachedApp *app_of(Core self, object app) except NULL:
     """The application's keys; looked up by identity first."""
-    cdef CachedApp *entry = identity_app(&self.identity, <PyObject *>app)
+    cdef CachedApp *entry = identity_app(identity_in(&self.identity), <PyObject *>app)
     cdef Text text
     if entry.text == <PyObject *>app:
         return entry
@@ -57,7 +57,7 @@ cdef inline CachedPartner *partner_new(Core self, CachedPartner *two, object par
 
 cdef inline CachedPartner *partner_at(Core self, object partner, object app) except NULL:
     """The key of a pair of names and where its row was; looked up by identity first."""
-    cdef CachedPartner *two = identity_partners(&self.identity, <PyObject *>partner, <PyObject *>app)
+    cdef CachedPartner *two = identity_partners(identity_in(&self.identity), <PyObject *>partner, <PyObject *>app)
     cdef CachedPartner *found = identity_partner(two, <PyObject *>partner, <PyObject *>app)
     return found if zt_likely(found != NULL) else partner_new(self, two, partner, app)
 
@@ -86,7 +86,7 @@ cdef inline int endpoint_new(Core self, Event *e, CachedEndpoint *two, object en
 
 cdef inline int endpoint_at(Core self, Event *e, object endpoint, object method) except -1:
     """Method, endpoint, object id and patterns; looked up by identity first."""
-    cdef CachedEndpoint *two = identity_endpoints(&self.identity, <PyObject *>endpoint, <PyObject *>method)
+    cdef CachedEndpoint *two = identity_endpoints(identity_in(&self.identity), <PyObject *>endpoint, <PyObject *>method)
     cdef CachedEndpoint *found = identity_endpoint(two, <PyObject *>endpoint, <PyObject *>method)
     if zt_likely(found != NULL):
         e.endpoint = found.endpoint

@@ -7,7 +7,7 @@
 from libc.math cimport exp2f, fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from ztcore.atomic cimport zt_likely
+from ztcore.atomic cimport apart, zt_likely
 from ztcore.endpoints cimport ENDPOINT_HOURS_MOST, ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.fixed cimport random_mix
@@ -30,7 +30,7 @@ cdef struct Mix:
     uint8_t other               # of endpoints that lost their slot, or never had one
     uint16_t total
 
-cdef inline void mix_halve(Mix *m) noexcept nogil:
+cdef inline apart mix_halve(Mix *m) noexcept nogil:
     cdef int i
     m.other >>= 1
     m.total = m.other

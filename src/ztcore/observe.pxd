@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ztcore.action cimport DECISION_MACHINE, action_journal, action_observe, action_settle, effective
-from ztcore.atomic cimport barrier, word_add, zt_ctz, zt_likely, zt_unlikely
+from ztcore.atomic cimport apart, barrier, word_add, zt_ctz, zt_likely, zt_unlikely
 from ztcore.custom cimport custom_hits
 from ztcore.counts cimport REBASE_S, counts_add, counts_scale, decay_mean_life, decay_weight, hits_add, hits_scale
 from ztcore.endpoints cimport Endpoint, endpoint_count, endpoint_see, endpoints_count, endpoints_take
@@ -40,7 +40,7 @@ cdef enum:
     WELL_KNOWN = 64             # values of a partner, and of its endpoint
     LOUD_THINNING = 64          # while not quiet, one event in so many still teaches
 
-cdef inline void row_start(const Header *header, Row *row, int64_t now) noexcept nogil:
+cdef inline apart row_start(const Header *header, Row *row, int64_t now) noexcept nogil:
     """A partner's first event is about to come: priors, and the time from which decay counts."""
     row.first_seen = row.last_seen = row.reference = now
     row.next_tick = now + TICK_S * SECOND_NS
@@ -62,7 +62,7 @@ cdef inline bint observe_young(const Policy *policy, Row *row, int64_t now) noex
         row.flags |= ROW_GROWN
     return not row.flags & ROW_GROWN
 
-cdef inline void row_rebase(Row *row, int64_t now) noexcept nogil:
+cdef inline apart row_rebase(Row *row, int64_t now) noexcept nogil:
     """Move the reference of forward decay to now."""
     cdef f4 factor = decay_weight(row.reference - now)
     cdef int i
@@ -75,7 +75,7 @@ cdef inline void row_rebase(Row *row, int64_t now) noexcept nogil:
         hits_scale(row.counts[i], factor)
     row.reference = now
 
-cdef inline void row_rewind(Row *row, int64_t now, const Policy *policy) noexcept nogil:
+cdef inline apart row_rewind(Row *row, int64_t now, const Policy *policy) noexcept nogil:
     """The partner's clock was ahead and has been set back: recent counts mean nothing, what was
     learned stays, a level lasts no longer than it would from now."""
     cdef f4 zero = f4_all(0.0)
@@ -145,14 +145,18 @@ cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcep
     row.pending_trials += 1
     row.unlearned += e.count
 
+cdef inline apart observe_new(const Header *header, Row *row, const Event *e, Sight *s) noexcept nogil:
+    """The endpoint gets a slot."""
+    s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour,
+                                release_since(&header.fleet.releases, s.hour) if s.released else 0)
+    mix_forget(&row.mix, s.endpoint)
+    slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
+
 cdef inline void observe_familiar(const Header *header, Row *row, const Event *e, Sight *s) noexcept nogil:
     """A quiet event makes its endpoint, source, method and hour more familiar."""
     cdef Endpoint *slot
     if zt_unlikely(s.endpoint < 0):
-        s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour,
-                                    release_since(&header.fleet.releases, s.hour) if s.released else 0)
-        mix_forget(&row.mix, s.endpoint)
-        slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)
+        observe_new(header, row, e, s)
     slot = &row.endpoints[s.endpoint]
     if zt_unlikely(endpoint_count(slot) < 2):
         row.singles += 1.0 if endpoint_count(slot) == 0 else -1.0 if row.singles >= 1.0 else 0.0
@@ -188,13 +192,17 @@ cdef inline void observe_sizes(Row *row, const Event *e, const Sight *s) noexcep
     row.response_mean = row.response.mean
     row.request_mean = ewma_add(row.request_mean, e.request_bytes, row.moments.mean[3] / weight, 5000.0)
 
-cdef inline void observe_anomaly(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
+cdef inline apart observe_anomaly(const Table *t, Row *row, const Verdict *v, int64_t now) noexcept nogil:
     """Write down once that an episode started, and each higher threshold it crosses."""
     cdef int crossed = level_of(v.score, t.header.policy.threshold)
     cdef int level = effective(row)
     if crossed > row.episode:
         row.episode = <uint8_t>crossed
         action_journal(t, row, level, level, v.why[0].signal if v.n else 0, now, v)
+
+cdef inline apart observe_weight(Row *row, int64_t timestamp, f4 *weight) noexcept nogil:
+    """Of an event that comes late."""
+    weight[0] = decay_weight(timestamp - row.reference)
 
 cdef inline bint observe_accepted(const Row *row, const Verdict *v) noexcept nogil:
     """Whether what a partner has been at a level for so long for is what it does: anything up to throttle, above it what
@@ -234,7 +242,9 @@ cdef inline void observe(const Table *t, Row *row, const Event *e, Verdict *v) n
     row.last_seen = now
 
     at = decay_weight(now - row.reference)
-    weight = at if e.timestamp == now else decay_weight(e.timestamp - row.reference)
+    weight = at
+    if zt_unlikely(e.timestamp != now):
+        observe_weight(row, e.timestamp, &weight)
     f4_store(row.expected, f4_add(f4_load(row.expected), f4_mul(f4_mul(f4_set(row.paced, row.paced, row.rate, row.rate), decay_mean_life()),
                                                                 f4_sub(at, f4_load(row.weight)))))
     f4_store(row.weight, at)

@@ -79,20 +79,21 @@ cdef struct Row:
     # -- what not every event touches
     SourceSet sources           # a line and a half
     Mix mix
+    uint32_t borrowed           # calls that are among the endpoints' and not among `events`: what the fleet knew
+    # -- a line that a call of an endpoint still little known reads, and every fourth quiet one moves
     Welford response            # response bytes: weight, mean, M2
     float request_mean          # EWMA of request bytes
+    float within[2]             # variance of latencies and of response sizes within endpoints
     float score
     float nats
     Histogram latency
     MethodSet methods
-    float within[2]             # variance of latencies and of response sizes within endpoints
     float phi[4]                # learned variance of the rate's log
     float counts[COUNTERS][4]   # hits at three half-lives; the fourth lane is the share p0 in force
     Shares shares
     Tails tails
     Jobs jobs
     Hours hours
-    uint32_t borrowed           # calls that are among the endpoints' and not among `events`: what the fleet knew
     ObjectIds objects
     float tokens                # how many events may still teach the rate
     float learned               # events that did

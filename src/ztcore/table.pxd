@@ -21,7 +21,7 @@ cdef enum:
     WAYS = 8
     APPS = 1024
     APP_LENGTH = 48
-    LAYOUT_VERSION = 6
+    LAYOUT_VERSION = 7
     CLOCK_STEP = 1000000        # ns
 
 cdef enum:                      # counters that stats() shows
