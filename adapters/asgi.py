@@ -41,13 +41,14 @@ class ZtmonMiddleware:
         templates = Templates()
         self._watch = self.guard.watch(templates.find, self.guard.key_header.encode("latin-1"))
         templates.watch = self._watch
+        self._exchange = self._watch.asgi
         self._waits = inspect.iscoroutinefunction(self.guard.ask)
         self._said = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: AsgiExchange | None = None
         try:
-            exchange = self._watch.asgi(scope, send)
+            exchange = self._exchange(scope, send)
             if not exchange:        # it is not clear that it may pass
                 exchange = await self._begun(exchange)
         except Stopped as stopped:

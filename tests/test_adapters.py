@@ -197,3 +197,25 @@ def test_an_error_of_ztmon_breaks_no_request(kind, caplog):
         with (webapps.asgi if kind in ASGI else webapps.wsgi)(app) as port:
             assert [call(port, f"/orders/{i}")[0] for i in range(3)] == [200] * 3
         assert sum("failed; the request went on" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_a_monitor_of_ones_own_is_asked(kind):
+    """What stands before observe() or check() in a class of one's own is not gone around."""
+    asked = []
+
+    class Mine(Monitor):
+        def check(self, partner, *values, **more):
+            asked.append("check")
+            return super().check(partner, *values, **more)
+
+        def observe(self, partner, *values, **more):
+            asked.append("observe")
+            return super().observe(partner, *values, **more)
+
+    with Mine(Config(shadow=False)) as monitor:
+        app = {**ASGI, **WSGI}[kind](monitor=monitor)
+        with (webapps.asgi if kind in ASGI else webapps.wsgi)(app) as port:
+            assert [call(port, "/orders/alice")[0] for _ in range(3)] == [200] * 3
+            until(lambda: asked.count("observe") == 3, "three calls")
+    assert "check" in asked

@@ -204,6 +204,26 @@ cdef class Core(Memory):
         cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
         return decide(&self.table, row, word, NULL, now, True, self.own_signals) if word else CALM
 
+    # -- the same for other compiled modules: no argument becomes an object, the time is now ---------------------------
+
+    cdef Decision checked(self, object partner, object app):
+        cdef Row *row = NULL
+        cdef int64_t now = 0
+        cdef uint64_t word = self.in_force(partner, app, None, &row, &now)
+        return decide(&self.table, row, word, NULL, now, True, self.own_signals) if word else CALM
+
+    cdef Decision observed(self, object partner, object app, object endpoint, object method, object path, object source,
+                           int status, double latency_ms, long long request_bytes, long long response_bytes):
+        cdef Call c
+        call_names(self, &c, partner, app, endpoint, method, source, path)
+        c.e.status = <uint16_t>status if 0 <= status < 65535 else 0
+        c.e.latency_ms = <float>latency_ms
+        c.e.request_bytes = <float>request_bytes
+        c.e.response_bytes = <float>response_bytes
+        c.e.count = 1
+        c.e.timestamp = clock_now()
+        return call_take(self, &c, partner, app, endpoint)
+
     def check_route(self, partner, app=_DEFAULT, double sensitivity=1.0, int most=4, timestamp=None):
         """The same where a route has settings of its own: from alert on its level is the one that `sensitivity` times
         the score has, neither above what the partner may reach nor above `most` (0..4). A pin's is bounded by `most` alone."""
@@ -286,85 +306,105 @@ cdef class Core(Memory):
         return row
 
 
-cdef inline Decision core_observe(Core self, object partner, object endpoint, object method, object status, object latency_ms,
-                                  object request_bytes, object response_bytes, object source, object app, object timestamp,
-                                  object count, object path):
-    """Core.observe()."""
-    cdef Event e
-    cdef Verdict v
+cdef struct Call:               # an event on its way to its row
+    Event e
+    CachedPartner *who
+    unsigned char *crowded      # what remembers that somebody else is at work on the row
+    bint alone                  # nobody was lately
+
+
+cdef inline int call_names(Core self, Call *c, object partner, object app, object endpoint, object method, object source,
+                           object path) except -1:
+    """Who called what from where; the lines of the row are fetched meanwhile."""
     cdef CachedPartner *who = partner_at(self, partner, app)
-    cdef const Table *t = &self.table
     cdef Row *row = who.row
-    cdef uint64_t word
     cdef Text text
-    cdef int what
-    cdef unsigned char *crowded = &self.crowded[who.key & 255]
-    cdef bint alone = crowded[0] == 0
-    if zt_unlikely(not alone):      # fetching its lines would take them from who is at work on them
-        crowded[0] -= 1
+    c.who = who
+    c.crowded = &self.crowded[who.key & 255]
+    c.alone = c.crowded[0] == 0
+    if zt_unlikely(not c.alone):    # fetching its lines would take them from who is at work on them
+        c.crowded[0] -= 1
         row = NULL
     if row != NULL:
         zt_prefetch(row)
         row_fetch(row)
-    e.partner = who.key
-    e.object_id = 0
-    e.flags = 0
-    e.source = 0
-    endpoint_at(self, &e, endpoint, method)
+    c.e.partner = who.key
+    c.e.object_id = 0
+    c.e.flags = 0
+    c.e.source = 0
+    endpoint_at(self, &c.e, endpoint, method)
     if path is not None:
-        path_look(self, &e, path)
+        path_look(self, &c.e, path)
     if row != NULL:
-        zt_prefetch(&row.endpoints[endpoint_first(e.endpoint)])
-        zt_prefetch(&row.endpoints[endpoint_second(e.endpoint)])
+        zt_prefetch(&row.endpoints[endpoint_first(c.e.endpoint)])
+        zt_prefetch(&row.endpoints[endpoint_second(c.e.endpoint)])
         zt_prefetch(&row.mix)
     if source is not None:
         alive = text_of(source, "source", &text)
-        e.source = source_key(&self.key, text.data, text.size)
+        c.e.source = source_key(&self.key, text.data, text.size)
         if row != NULL:
             zt_prefetch(&row.sources)
             zt_prefetch(&row.sources.source[16])
-    e.status = status_of(status)
-    e.latency_ms = float_of(latency_ms, "latency_ms")
-    e.request_bytes = float_of(request_bytes, "request_bytes")
-    e.response_bytes = float_of(response_bytes, "response_bytes")
-    e.count = count_of(count)
-    e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+    return 0
+
+
+cdef inline Decision call_take(Core self, Call *c, object partner, object app, object endpoint):
+    """Take in the event, all of which is known now."""
+    cdef const Table *t = &self.table
+    cdef Event *e = &c.e
+    cdef Verdict v
+    cdef Row *row = c.who.row
+    cdef uint64_t word
+    cdef int what = GONE
     if zt_unlikely(e.partner == 0):
         word_add(&t.header.counter[COUNT_BAD_PARTNER], 1)
         return CALM
-    event_clean(t.header, &e)
-    what = GONE
-    row = who.row
+    event_clean(t.header, e)
     if row != NULL:
-        what = row_enter(t, row, &e) if zt_likely(alone) else row_post(t, row, &e, True)
+        what = row_enter(t, row, e) if zt_likely(c.alone) else row_post(t, row, e, True)
         if zt_unlikely(what == ENTERED and row.key != e.partner):
             row_leave(t, row)
             what = GONE
     if zt_unlikely(what != ENTERED):
         if what == GONE:
-            what = self.enter(partner, app, &e, &who.row)
-            row = who.row
+            what = self.enter(partner, app, e, &c.who.row)
+            row = c.who.row
         if what == TURNED_AWAY:
             word_add(&t.header.counter[COUNT_TURNED_AWAY], e.count)
             return CALM
         if what != ENTERED:     # its owner takes it in, or it was counted
-            crowded[0] = CROWDED
+            c.crowded[0] = CROWDED
             word = word_load(&row.decision)
             if word & DECISION_MACHINE == 0:
                 return CALM
             return decide(t, row, word, NULL, e.timestamp, False, self.own_signals)
-    if zt_unlikely(not alone):
+    if zt_unlikely(not c.alone):
         row_fetch(row)
     e.timestamp = timestamp_clean(t.header, e.timestamp, row.last_seen)
-    observe(t, row, &e, &v)
+    observe(t, row, e, &v)
     clock_move(t, e.timestamp)
     if zt_unlikely(v.new_endpoint):
-        self.learn_name(&e, endpoint)
+        self.learn_name(e, endpoint)
     word = row.decision         # once it is left the row may become another partner's
     row_leave(t, row)
     if zt_likely(word & DECISION_MACHINE == 0 and v.n == 0):
         return CALM
     return decide(t, row, word, &v, e.timestamp, False, self.own_signals)
+
+
+cdef inline Decision core_observe(Core self, object partner, object endpoint, object method, object status, object latency_ms,
+                                  object request_bytes, object response_bytes, object source, object app, object timestamp,
+                                  object count, object path):
+    """Core.observe()."""
+    cdef Call c
+    call_names(self, &c, partner, app, endpoint, method, source, path)
+    c.e.status = status_of(status)
+    c.e.latency_ms = float_of(latency_ms, "latency_ms")
+    c.e.request_bytes = float_of(request_bytes, "request_bytes")
+    c.e.response_bytes = float_of(response_bytes, "response_bytes")
+    c.e.count = count_of(count)
+    c.e.timestamp = clock_now() if timestamp is None else timestamp_of(timestamp, "timestamp")
+    return call_take(self, &c, partner, app, endpoint)
 
 
 # -- observe() without Cython's way of taking arguments, see calls.h ----------------------------------------------

@@ -13,20 +13,12 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
-from ztcore.arguments cimport Text, text_of
+from ztcore.core cimport Core
 from ztcore.decision cimport Decision
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int clock, timespec *now)
+from ztcore.messages cimport length_bit, seconds_now, size_of, slashes_of
 
 cdef enum:
     PLACES = 64                 # of routes seen lately
@@ -34,30 +26,12 @@ cdef enum:
 cdef str _CLAIMS = "ztmon.claims"
 
 
-cdef inline double seconds_now() noexcept nogil:
-    """Seconds of a clock that only goes forward."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <double>now.tv_sec + <double>now.tv_nsec * 1e-9
-
-
-cdef inline uint64_t length_bit(object path) except 0:
-    """One bit for the length of a text: most paths are told from those with settings by it alone."""
-    return <uint64_t>1 << (PyUnicode_GET_LENGTH(<str?>path) & 63)
-
-
-cdef inline Py_ssize_t size_of(object body) except -1:
-    return PyBytes_GET_SIZE(body) if PyBytes_CheckExact(body) else len(body)
-
-
-cdef int slashes_of(object path) except -2:
-    cdef Text text
-    cdef int n = 0
-    cdef Py_ssize_t i
-    alive = text_of(path, "path", &text)
-    for i in range(text.size):
-        n += text.data[i] == 47
-    return n
+cdef Core core_of(object check, object observe):
+    """The engine whose own they are, and nobody's in front of it: it is asked natively."""
+    cdef object engine = getattr(observe, "__self__", None)
+    if isinstance(engine, Core) and observe == Core.observe.__get__(engine) and check == Core.check.__get__(engine):
+        return engine
+    return None
 
 
 cdef inline Py_ssize_t route_place(object route) noexcept:
@@ -71,6 +45,7 @@ cdef class Watch:
     variable); keys, addresses: names found before; ruled: paths with settings of their own; open: whether a key or an address
     names a partner without more ado; last: whether the last byte's time counts."""
 
+    cdef Core core              # see core_of
     cdef readonly object check, observe, find, failed, fixed, app, late, told
     cdef readonly dict keys, addresses, ruled
     cdef list routes            # by address, at most one a place: (route, slashes, template, whether it has no parameters)
@@ -83,6 +58,7 @@ cdef class Watch:
                  bint open, bint last):
         self.check = check
         self.observe = observe
+        self.core = core_of(check, observe)
         self.ruled = ruled
         self.find = find
         self.failed = failed
@@ -163,7 +139,7 @@ cdef class Exchange:
         cdef Watch watch = self.watch
         if self.partner is None or not watch.ready or (watch.lengths & length_bit(path) and path in watch.ruled):
             return 0
-        self.decision = watch.check(self.partner, self.app)
+        self.decision = watch.check(self.partner, self.app) if watch.core is None else watch.core.checked(self.partner, self.app)
         if type(self.decision) is Decision:
             self.clear = not (<Decision>self.decision).enforced
         else:                           # a gateway's
@@ -200,8 +176,12 @@ cdef class Exchange:
             raw = path
         if method == "HEAD" or self.status == 204 or self.status == 304:
             self.sent = 0
-        decision = watch.observe(self.partner, endpoint, method, self.status, self.ms(not watch.last), self.received,
-                                 self.sent, self.source, self.app, None, 1, raw)
+        if watch.core is not None:
+            decision = watch.core.observed(self.partner, self.app, endpoint, method, raw, self.source, self.status,
+                                           self.ms(not watch.last), self.received, self.sent)
+        else:
+            decision = watch.observe(self.partner, endpoint, method, self.status, self.ms(not watch.last), self.received,
+                                     self.sent, self.source, self.app, None, 1, raw)
         if watch.told is not None:
             watch.told(self, method, endpoint, decision)
         return 0
