@@ -110,9 +110,11 @@ def test_the_record_of_a_signal_grows_slowly_once_learning_is_over():
     assert (grown <= 2 * 3).all()               # two calendar days were touched
 
 
-def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_morning():
-    """A hundred calls an hour by night and five thousand by day, on two routes; at eight in the evening both get another
-    name, for everybody. That the calls of old are to the old names makes nothing of the new ones stand out."""
+@pytest.mark.parametrize(("routes", "kept", "by_day"), [(2, 0, 5000), (20, 0, 5000), (5, 1, 1000)])
+def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_morning(routes, kept, by_day):
+    """A hundred calls an hour by night and far more by day, six of ten on one route; at eight in the evening all but
+    those kept get another name, for everybody. That the calls of old are to the old names makes nothing of the new ones
+    stand out, also where old ones had to make room, nor have those that kept theirs a larger share for their past."""
     engine = Engine(64, bytes(16))
     partners = [f"partner-{i}" for i in range(4)]
     highest = 0
@@ -120,13 +122,14 @@ def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_m
         at = START + hour * HOUR
         version = "second" if hour >= 2 * 24 + 20 else "first"
         for i, partner in enumerate(partners):
-            times = steady(at, at + HOUR, 5000 if 8 <= hour % 24 < 20 else 100, 10 * hour + i)
-            orders = np.random.default_rng(hour).random(len(times)) < 0.6
+            times = steady(at, at + HOUR, by_day if 8 <= hour % 24 < 20 else 100, 10 * hour + i)
+            rng = np.random.default_rng(hour)
+            which = np.where(rng.random(len(times)) < 0.6, 0, rng.integers(1, routes, len(times)))
             events = np.zeros(len(times), EVENT)
             events["partner"], events["name"] = engine.partner_key(partner), 1
             events["timestamp"] = np.round(times * 1e9)
-            events["endpoint"] = np.where(orders, np.uint64(engine.endpoint_key(f"/{version}/orders", "GET")),
-                                          np.uint64(engine.endpoint_key(f"/{version}/customers", "GET")))
+            keys = [engine.endpoint_key(f"/{version if n < routes - kept else 'first'}/{chr(97 + n)}", "GET") for n in range(routes)]
+            events["endpoint"] = np.array(keys, "u8")[which]
             events["status"], events["count"], events["latency_ms"] = 200, 1, 20.0
             levels = np.zeros(len(times), "u1")
             engine.observe_batch(events, b"\x07default" + bytes([len(partner)]) + partner.encode(), levels)

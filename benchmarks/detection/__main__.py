@@ -1,6 +1,7 @@
 """Writes docs/detection.md: what is found, how fast, and who was wrongly acted on, at the shipped configuration.
 
     python benchmarks/detection [--plain FIRST:LAST] [--hard FIRST:LAST] [--peers N] [--budgets FIRST:LAST] [--out PAGE]
+    python benchmarks/detection --costs FIRST:LAST      what goes into ztmon.budget.MEASURED
 
 The seeds reported are not those that the engine was tuned on (page.TUNED). Real series are looked for under
 ZTMON_TEST_DATA, by default shared/data beside the checkout.
@@ -99,8 +100,13 @@ def main() -> None:
     arguments.add_argument("--hard", type=seeds, default=range(801, 829))
     arguments.add_argument("--peers", type=int, default=1, help="on so many of these seeds")
     arguments.add_argument("--budgets", type=seeds, default=range(865, 869), help="hard seeds for what a budget comes to")
+    arguments.add_argument("--costs", type=seeds, help="only say what throttle costs by the score at which it begins")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "detection.md")
     chosen = arguments.parse_args()
+    if chosen.costs:
+        for a_year, score in budgets.costs(chosen.costs, PARTNERS, HOURS):
+            print(f"{a_year:.2f} a year from {score:g}")
+        return
     began = time.monotonic()
     sections = {}
     for name, hard, numbers, shapes in (("plain", False, chosen.plain, None), ("hard", True, chosen.hard, None),

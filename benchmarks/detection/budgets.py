@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ztmon.budget import throttle_score
+from ztmon.budget import around, throttle_score
+from ztmon.config import Thresholds
 from ztmon.simulate import simulate
 
 from . import verdicts
@@ -13,6 +14,8 @@ from . import verdicts
 NOMINAL = (8.0, 4.0, 2.0, 1.0, 0.5)
 """False throttles a partner and year."""
 YEAR_DAYS = 365.25
+SCORES = (36.0, 46.0, 54.0, 61.0, 66.0, 72.0, 78.0, 82.0, 86.0, 90.0, 94.0, 97.0)
+"""Where throttle may begin."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,22 @@ def kept(seeds: range, partners: int, hours: float) -> list[Kept]:
         answer.append(Kept(nominal, throttle_score(nominal), episodes / days * YEAR_DAYS, episodes, days,
                            float(np.isfinite(seconds).mean()), float(np.median(seconds))))
     return answer
+
+
+def cost(task: tuple[int, int, float]) -> tuple[float, list[int]]:
+    """Days, and the false throttles from each of SCORES on."""
+    seed, partners, hours = task
+    simulation = simulate(partners, hours, seed, strength=None, hard=True)
+    counts = []
+    for score in SCORES:
+        levels = verdicts.changes(simulation, thresholds=Thresholds(*around(score)))
+        counts.append(len(verdicts.wrong(simulation, levels, verdicts.THROTTLE)[0]))
+    return verdicts.partner_days(simulation), counts
+
+
+def costs(seeds: range, partners: int, hours: float) -> list[tuple[float, float]]:
+    """(false throttles a partner and year, score at which throttle begins), for MEASURED of ztmon.budget."""
+    with ProcessPoolExecutor(2) as pool:
+        runs = list(pool.map(cost, [(seed, partners, hours) for seed in seeds]))
+    days = sum(each for each, _ in runs)
+    return [(sum(counts[i] for _, counts in runs) / days * YEAR_DAYS, score) for i, score in enumerate(SCORES)]

@@ -6,7 +6,7 @@
 # what it had counted goes to `rest`, so that a slot's count is a lower bound and the count plus
 # `rest` an upper one. Counts are halved together when one reaches 2^24.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport apart, zt_unlikely
 from ztcore.familiar cimport FAMILIAR_FADE
@@ -18,6 +18,7 @@ cdef enum:
     GROUP = 4
     GROUPS = 6
     ENDPOINT_HOURS_MOST = 200
+    ENDPOINT_GONE = 10          # hours without a call, after which an endpoint's calls of old are no part of the whole
 
 cdef struct Endpoint:
     uint32_t mark               # 24 bits of the hash, above them the distinct clock hours; 0: free
@@ -78,10 +79,24 @@ cdef inline int endpoints_least(const Endpoint *slots, uint64_t endpoint, uint32
             slot = at
     return slot
 
-cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint64_t endpoint, uint32_t hour, uint32_t gone) noexcept nogil:
+cdef inline uint16_t part_gone(uint64_t calls, uint32_t rest) noexcept nogil:
+    """The part of `rest` that so many calls are, see row.gone."""
+    return <uint16_t>((calls * 65535 + rest // 2) // rest) if calls < rest else 65535
+
+cdef inline uint32_t calls_gone(uint16_t part, uint32_t rest) noexcept nogil:
+    """And back."""
+    return <uint32_t>(<uint64_t>part * rest // 65535)
+
+cdef inline int endpoints_take(Endpoint *slots, uint32_t *rest, uint16_t *part, uint64_t endpoint, uint32_t hour,
+                               uint32_t gone) noexcept nogil:
     """A slot for a new endpoint, see endpoints_least; its moments are for the caller to start."""
     cdef int slot = endpoints_least(slots, endpoint, hour, gone)
-    rest[0] += endpoint_count(&slots[slot])
+    cdef uint32_t idle = endpoint_idle(&slots[slot], hour), calls = endpoint_count(&slots[slot])
+    cdef uint64_t all_gone = calls_gone(part[0], rest[0])
+    if idle > ENDPOINT_GONE or (gone and idle >= gone):
+        all_gone += calls
+    rest[0] += calls
+    part[0] = part_gone(all_gone, rest[0])
     slots[slot].mark = endpoint_mark(endpoint)
     slots[slot].count = 0
     return slot

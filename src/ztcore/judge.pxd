@@ -4,7 +4,7 @@ from libc.math cimport exp2f
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport apart, zt_ctz, zt_unlikely
-from ztcore.endpoints cimport endpoint_hours
+from ztcore.endpoints cimport calls_gone, endpoint_hours
 from ztcore.evidence cimport (EVIDENCE_LEAST, LN2, RATE_MARGIN, bytes_evidence, ramp_evidence,
                               rate_evidence, saturate, share_evidence, share_excess)
 from ztcore.familiar cimport FAMILIAR_HOURS
@@ -183,7 +183,9 @@ cdef inline void judge_focus(Verdict *v, Row *row, int slot, bint released, int6
 cdef inline apart judge_mix(Verdict *v, Row *row, bint hit, int64_t now) noexcept nogil:
     """How far the endpoint in row.focus stands out. hit: by this call."""
     cdef int slot = row.focus
-    cdef float p = mix_usual(row.endpoints, row.rest, slot, <float>((now - row.first_seen + 1) * (1.0 / 3600e9)), row.last_hour)
+    cdef uint32_t gone = calls_gone(row.gone, row.rest)
+    cdef float p = mix_usual(row.endpoints, row.rest - gone, gone, slot, <float>((now - row.first_seen + 1) * (1.0 / 3600e9)),
+                             row.last_hour)
     cdef f4 raw, tempered, k = f4_all(row.mix.recent[slot]), n = f4_all(row.mix.total)
     raw = f4_mul(share_evidence(k, n, f4_all(1.0), p, FOCUS_WORTH, FOCUS_WORTH), f4_set(1.0, 0.0, 0.0, 0.0))
     tempered = f4_min(raw, f4_all(60.0))        # of an endpoint that is new to it, past jobs say nothing

@@ -59,7 +59,7 @@ ROW = _record(
     ("moments", _MOMENTS), ("minutes", _MINUTES), ("endpoints", _ENDPOINT, 24), ("sources", _SOURCES), ("mix", _MIX),
     ("borrowed", "u4"), ("response", _WELFORD), ("request_mean", "f4"), ("within", "f4", 2), ("score", "f4"), ("nats", "f4"),
     ("latency", "u2", 64), ("methods", _METHODS), ("phi", "f4", 4), ("counts", "f4", (18, 4)),
-    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
+    ("shares", _SHARES), ("tails", _TAILS), ("jobs", _JOBS), ("gone", "u2"), ("hours", _HOURS), ("objects", _OBJECTS), ("tokens", "f4"),
     ("learned", "f4"), ("rest", "u4"), ("singles", "f4"), ("why", WHY, 2), ("whys", "u1"),
     ("cause", "u1"), ("name_length", "u1"), ("raised", "u1"), ("highest", "u1"), ("app", "u2"), ("first_seen", "i8"),
     ("since", "i8"), ("fresh_at", "i8"), ("below", "i8"), ("pin_until", "i8"), ("todo", "u8"), ("candidate", "u8"), ("applying", "u8"),

@@ -14,7 +14,7 @@ from libc.string cimport memset
 from ztcore.layout import ROW
 
 from ztcore.counts cimport counts_add, decay_weight, hits_add
-from ztcore.endpoints cimport endpoints_merge
+from ztcore.endpoints cimport calls_gone, endpoints_merge, part_gone
 from ztcore.ewma cimport ewma_merge
 from ztcore.feedback cimport expected_lift, expected_put
 from ztcore.learn cimport TICK_S
@@ -38,7 +38,7 @@ from ztcore.welford cimport welford_merge
 cdef void row_merge(Row *into, Row *other) noexcept nogil:
     """`other` is used up."""
     cdef float n = <float>into.events, m = <float>other.events
-    cdef uint32_t hour
+    cdef uint32_t hour, gone = calls_gone(into.gone, into.rest) + calls_gone(other.gone, other.rest)
     cdef int i
     if other.last_seen > into.last_seen:
         into.last_seen = other.last_seen
@@ -71,6 +71,7 @@ cdef void row_merge(Row *into, Row *other) noexcept nogil:
     into.response_mean = into.response.mean
     minutes_merge(&into.minutes, &other.minutes, n, m)
     endpoints_merge(into.endpoints, &into.rest, other.endpoints, other.rest, hour)
+    into.gone = part_gone(gone, into.rest)
     memset(&into.mix, 0, sizeof(into.mix))    # slots differ; the latest calls are learned anew within minutes
     sources_merge(&into.sources, &other.sources, hour)
     methods_merge(&into.methods, &other.methods)

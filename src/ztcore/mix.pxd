@@ -8,7 +8,7 @@ from libc.math cimport exp2f, fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from ztcore.atomic cimport apart, zt_likely
-from ztcore.endpoints cimport ENDPOINT_HOURS_MOST, ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
+from ztcore.endpoints cimport ENDPOINT_GONE, ENDPOINT_HOURS_MOST, ENDPOINTS, Endpoint, endpoint_count, endpoint_hours, endpoint_idle
 from ztcore.familiar cimport FAMILIAR_HOURS
 from ztcore.fixed cimport random_mix
 
@@ -17,7 +17,6 @@ cdef enum:
     MIX_FULL = 255
     MIX_LEAST = 6               # calls before one endpoint stands out
     MIX_HOURS = 12              # distinct hours of an endpoint whose share is known
-    MIX_GONE = 10               # hours without a call, after which an endpoint's calls of old are no part of the whole
 
 cdef extern from *:
     """
@@ -82,24 +81,28 @@ cdef inline bint mix_stands_out(const Mix *m, const Endpoint *slots, int slot, u
         return False
     return m.recent[slot] >= MIX_LEAST and not FAMILIAR_HOURS <= endpoint_hours(&slots[slot]) < MIX_HOURS
 
-cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, int slot, float age, uint32_t hour) noexcept nogil:
-    """An endpoint's share of all calls, without those that went to endpoints now gone (renamed routes took their place);
-    or of those in the hours in which it is called (all were made in `age` hours), if that is more: jobs have their hours,
-    and what is new has been there for few."""
-    cdef uint64_t calls = rest, gone = 0
-    cdef float own = endpoint_count(&slots[slot]) + 1, share, during, hours = endpoint_hours(&slots[slot])
+cdef inline float mix_usual(const Endpoint *slots, uint32_t rest, uint64_t gone, int slot, float age, uint32_t hour) noexcept nogil:
+    """An endpoint's share of the calls since it is there, as far as the hours of the others tell, without those that went to
+    endpoints now gone (renamed routes took their place); or of those in the hours in which it is called (all were made in
+    `age` hours), if that is more: jobs have their hours, and what is new has been there for few. rest, gone: calls of
+    endpoints that have no slot; of the rest as large a part is gone meanwhile as of those that have one."""
+    cdef uint64_t calls = 0
+    cdef float others = rest, own = endpoint_count(&slots[slot]) + 1, hours = endpoint_hours(&slots[slot]), since = 0.0
+    cdef float share, during, age_of
     cdef int i
     if hours < FAMILIAR_HOURS:
         return MIX_NEW
     for i in range(ENDPOINTS):
-        if endpoint_idle(&slots[i], hour) <= MIX_GONE:
+        if endpoint_idle(&slots[i], hour) <= ENDPOINT_GONE:
+            age_of = endpoint_hours(&slots[i])
             calls += endpoint_count(&slots[i])
+            since += endpoint_count(&slots[i]) * (hours / age_of if age_of > hours else <float>1.0)
         else:
             gone += endpoint_count(&slots[i])
-    share = own / <float>(calls + 10)
+    share = own / (since + others * (since / <float>(calls + gone + 1)) + <float>10.0)
     if hours >= ENDPOINT_HOURS_MOST:        # not counted any further: of a partner of weeks it is one of every hour
         return share
-    during = hours * <float>(calls + gone) / age
+    during = hours * (calls + gone + others) / age
     if during * share < own:
         share = own / during if own < <float>0.9 * during else <float>0.9
     return share

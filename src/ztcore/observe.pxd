@@ -147,7 +147,7 @@ cdef inline void observe_shares(Row *row, const Event *e, uint32_t hits) noexcep
 
 cdef inline apart observe_new(const Header *header, Row *row, const Event *e, Sight *s) noexcept nogil:
     """The endpoint gets a slot."""
-    s.endpoint = endpoints_take(row.endpoints, &row.rest, e.endpoint, s.hour,
+    s.endpoint = endpoints_take(row.endpoints, &row.rest, &row.gone, e.endpoint, s.hour,
                                 release_since(&header.fleet.releases, s.hour) if s.released else 0)
     mix_forget(&row.mix, s.endpoint)
     slot_start(&row.endpoints[s.endpoint].moments, row.within, s.values)

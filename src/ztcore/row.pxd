@@ -93,6 +93,7 @@ cdef struct Row:
     Shares shares
     Tails tails
     Jobs jobs
+    uint16_t gone               # the part of `rest` that is of endpoints no longer called when they lost it, in 1/65535
     Hours hours
     ObjectIds objects
     float tokens                # how many events may still teach the rate

@@ -35,10 +35,14 @@ def false_throttles(score: float) -> float:
     return LEAST
 
 
-def thresholds(a_year: float) -> tuple[float, float, float, float]:
-    """Scores of alert, throttle, quarantine and block for so many wrongful throttles a year. Alert stays where it is;
-    quarantine and block stay above throttle."""
-    throttle = throttle_score(a_year)
+def around(throttle: float) -> tuple[float, float, float, float]:
+    """Scores of alert, throttle, quarantine and block where throttle begins at one. Alert stays where it is; quarantine and
+    block stay above throttle."""
     room = 100.0 - throttle
     return (min(31.0, throttle - 1.0), throttle, max(STRONG[0], throttle + room / 3.0),
             max(STRONG[1], throttle + room * 2.0 / 3.0))
+
+
+def thresholds(a_year: float) -> tuple[float, float, float, float]:
+    """Scores of alert, throttle, quarantine and block for so many wrongful throttles a year."""
+    return around(throttle_score(a_year))
