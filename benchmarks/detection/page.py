@@ -10,7 +10,7 @@ from .budgets import YEAR_DAYS
 
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
-TUNED = "1-16, 101-116, 301-316, 401-432, 501-516, 601-624 and 713-736"
+TUNED = "1-16, 101-116, 301-316, 401-432, 501-516, 601-624, 713-736 and 833-844"
 HEAD = f"""# What is found, and who is left alone
 
 Written by `make detection` (benchmarks/detection); do not edit. 40 simulated partners over six days at the shipped
