@@ -6,6 +6,7 @@ import pytest
 from ztcore.engine import Engine
 from ztcore.layout import EVENT
 from ztcore.levels import SIGNALS
+from ztcore.merge import merge
 from ztmon import Config, Monitor
 from ztmon.simulate import simulate
 
@@ -128,7 +129,8 @@ def test_routes_that_a_deployment_renamed_in_the_evening_are_known_by_the_next_m
             events = np.zeros(len(times), EVENT)
             events["partner"], events["name"] = engine.partner_key(partner), 1
             events["timestamp"] = np.round(times * 1e9)
-            keys = [engine.endpoint_key(f"/{version if n < routes - kept else 'first'}/{chr(97 + n)}", "GET") for n in range(routes)]
+            names = [f"/{version if n < routes - kept else 'first'}/{chr(97 + n)}" for n in range(routes)]
+            keys = [engine.endpoint_key(name, "GET") for name in names]
             events["endpoint"] = np.array(keys, "u8")[which]
             events["status"], events["count"], events["latency_ms"] = 200, 1, 20.0
             levels = np.zeros(len(times), "u1")
@@ -153,6 +155,11 @@ def test_a_block_for_what_is_new_ends_once_the_new_is_what_the_partner_does(refu
     assert (max(levels[-200:]) == 0) is known
 
 
+def gone(row):
+    """Calls of endpoints that lost their slot and were not called any more."""
+    return int(row["gone"]) / 65535 * int(row["rest"])
+
+
 def test_endpoints_of_old_make_room_for_those_of_a_deployment():
     """Twenty endpoints, all renamed at once after two days: an hour later the partner has a slot for most of the new ones,
     and how its calls are spread is as it was."""
@@ -160,6 +167,8 @@ def test_endpoints_of_old_make_room_for_those_of_a_deployment():
     partners = ["one", "two", "three", "four"]
     for hour in range(2 * 24 + 3):
         version = "second" if hour >= 2 * 24 else "first"
+        if hour == 2 * 24:
+            rest = int(engine.row("one")["rest"])
         for i, partner in enumerate(partners):
             times = steady(START + hour * HOUR, START + (hour + 1) * HOUR, 1000, 10 * hour + i)
             events = np.zeros(len(times), EVENT)
@@ -174,6 +183,10 @@ def test_endpoints_of_old_make_room_for_those_of_a_deployment():
     assert known.sum() >= 16
     assert int(row["mix"]["recent"].astype(int).sum()) + int(row["mix"]["other"]) == int(row["mix"]["total"])
     assert int(row["mix"]["other"]) < int(row["mix"]["total"]) // 4
+    lost = int(row["rest"]) - rest
+    assert lost > 1000
+    assert lost * 0.8 < gone(row) <= lost + 1           # what made room was no longer called
+    assert gone(merge(row, row)) == pytest.approx(2 * gone(row), abs=3)     # rounded down twice, and to a unit of its part
 
 
 def test_a_throttle_that_fell_by_itself_teaches_what_a_release_brings():

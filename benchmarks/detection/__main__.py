@@ -99,7 +99,7 @@ def main() -> None:
     arguments.add_argument("--plain", type=seeds, default=range(801, 833))
     arguments.add_argument("--hard", type=seeds, default=range(801, 829))
     arguments.add_argument("--peers", type=int, default=1, help="on so many of these seeds")
-    arguments.add_argument("--budgets", type=seeds, default=range(865, 869), help="hard seeds for what a budget comes to")
+    arguments.add_argument("--budgets", type=seeds, default=range(865, 873), help="hard seeds for what a budget comes to")
     arguments.add_argument("--costs", type=seeds, help="only say what throttle costs by the score at which it begins")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "detection.md")
     chosen = arguments.parse_args()
