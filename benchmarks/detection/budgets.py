@@ -14,7 +14,7 @@ from . import verdicts
 NOMINAL = (3.5, 2.0, 1.0, 0.5)
 """False throttles a partner and year."""
 YEAR_DAYS = 365.25
-SCORES = (36.0, 46.0, 54.0, 61.0, 66.0, 72.0, 78.0, 82.0, 86.0, 90.0, 94.0, 97.0)
+SCORES = (36.0, 54.0, 61.0, 72.0, 79.0, 82.0, 86.0, 90.0, 95.0)
 """Where throttle may begin."""
 
 

@@ -20,7 +20,7 @@ static inline int zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObje
     if (n > all)
         return 0;
     for (i = 0; i < all; i++)
-        taken[i] = zt_given(args, n, i, defaults);      /* copying just `n` of them becomes a rep movs: 15 ns */
+        taken[i] = zt_given(args, n, i, defaults);      /* copying just `n` of them becomes a rep movs, which is slow */
     for (j = 0; j < named; j++, at++) {     /* people keep to the order: the next one is the first guess */
         PyObject *name = PyTuple_GET_ITEM(names, j);
         if (at >= all || known[at] != name) {
