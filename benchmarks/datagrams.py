@@ -1,9 +1,12 @@
-"""Telemetry by UDP beside its floors, in the same run: a loop of recvmmsg that does nothing with what it gets, and the ways
-in which a Python service would do it. All datagrams lie in the socket's buffer before the clock starts, so that what is
-measured is the receiver alone. The calls are those of the other benchmarks (traffic.py), into an engine that has seen more than a
-day of them.
+"""Telemetry by UDP beside its floors, in the same run: a loop of recvmmsg that does nothing with what it gets, the ways in which
+a Python service would do it, and of batches the least that could be done with records that need no reading. All datagrams lie
+in the socket's buffer before the clock starts, so that what is measured is the receiver alone. The calls are those of the other
+benchmarks (traffic.py), into an engine that has seen more than a day of them.
 
     python benchmarks/datagrams.py OUT.json
+
+Where a process's memory comes to lie, and where its hash key puts the partners, moves a figure by a fifth: it is taken in
+several fresh processes.
 """
 
 import json
@@ -11,6 +14,7 @@ import os
 import socket
 import statistics
 import struct
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -31,10 +35,12 @@ PARTNERS = 1000
 BUFFER = 64 * 1024 * 1024
 SO_RCVBUFFORCE = 33
 UDP_SEGMENT, UDP_GRO = 103, 104
-ROUNDS = 9
+PROCESSES, ROUNDS = 5, 9
 TOGETHER = 19       # datagrams of 1,400 bytes that the 512 events make which our client sends with one call
 DATAGRAMS, EVENTS = 5_000, 20_000
 """Of a round: datagrams of one event, events that are packed."""
+LEAN = np.dtype([("partner", "u8"), ("timestamp", "i8"), ("latency", "f4"), ("status", "u2"), ("method", "u2"),
+                 ("request_bytes", "f4"), ("response_bytes", "f4")])
 
 
 class Calls:
@@ -52,6 +58,15 @@ class Calls:
         found = [(*self.calls[(self.at + i) % len(self.calls)][:8], self.now + i / traffic.RATE, 1) for i in range(n)]
         self.at, self.now = self.at + n, self.now + n / traffic.RATE
         return found
+
+    def lean(self, n, most):
+        """Datagrams of so many of them as records of fixed width, whose partners are numbers already."""
+        of = traffic.events(self.engine, PARTNERS, self.raw, n)
+        records = np.zeros(n, LEAN)
+        records["partner"], records["latency"], records["status"] = of["partner"], of["latency_ms"], of["status"]
+        records["timestamp"] = np.arange(n) * (1e9 / traffic.RATE)
+        each = most // LEAN.itemsize
+        return [records[at:at + each].tobytes() for at in range(0, n - n % each, each)]
 
     def batch(self, n):
         """ns an event of observe_batch() for so many, already in its form."""
@@ -128,15 +143,20 @@ def contenders(engine, receiver, floor, buffered):
             "recv": lambda: until_empty(lambda: take(65536)), "python_json": python(one), "python_msgpack": python(many)}
 
 
-def measure(name, calls, n, encode, floor, python, together=1):
+def measure(name, calls, n, encode, floor, python, together=1, most=0):
     """Rounds in turn, each of the next n events; medians of ns a datagram and of the ratio within a round. together: datagrams
-    that one call sends."""
+    that one call sends. most: bytes of a datagram of the lean loop, 0: without it."""
     receiver = Receiver(calls.engine, back_seconds=calls.back)
     buffered = Buffered()
     ways = contenders(calls.engine, receiver, floor, buffered)
     wanted = ["floor", "ours", *python]
     took = {way: [] for way in wanted}
-    share, batch = [], []
+    share, batch, lean_took = [], [], []
+    lean, lean_datagrams = floor.Lean(PARTNERS), calls.lean(n, most) if most else []
+
+    def lean_take():
+        lean.observe_records(np.frombuffer(buffered.socket.recv(65536), LEAN))
+
     for turn in range(ROUNDS + 2):
         datagrams = encode(calls.next(n))
         for way in wanted:
@@ -149,6 +169,12 @@ def measure(name, calls, n, encode, floor, python, together=1):
             assert got == (len(datagrams) if way != "floor" else -(-len(datagrams) // together)), (way, got)
             if turn >= 2:
                 took[way].append(spent)
+        if most:
+            buffered.fill(lean_datagrams, together)
+            began = time.thread_time()
+            until_empty(lean_take)
+            if turn >= 2:
+                lean_took.append((time.thread_time() - began) / n * 1e9)
         alone = calls.batch(n)
         if turn >= 2:
             share.append(took["floor"][-1] / took["ours"][-1])
@@ -158,9 +184,10 @@ def measure(name, calls, n, encode, floor, python, together=1):
     assert stats["clamped"] == 0, stats
     found = {way: statistics.median(spent) for way, spent in took.items()}
     events = stats["events"] / stats["datagrams"]
-    return {"name": name, "bytes": len(datagrams[0]), "events": events, "ns": found, "batch_ns": statistics.median(batch),
+    return {"name": name, "bytes": len(datagrams[0]), "events": events, "batch_ns": statistics.median(batch),
             "share": statistics.median(share), "million_events": 1e3 * events / found["ours"],
-            "million_best": 1e3 * events / min(took["ours"])}
+            "million_best": 1e3 * events / min(took["ours"]), **{f"{way}_ns": spent for way, spent in found.items()},
+            **({"lean_ns": statistics.median(lean_took)} if most else {})}
 
 
 def record_cost():
@@ -182,8 +209,8 @@ def record_cost():
     return statistics.median(rounds)
 
 
-def main(out):
-    load = os.getloadavg()[0]
+def run():
+    """All of it in this process."""
     floor = floor_module()
     raw, templates = Calls(True), Calls(False)
     single = {"one event, msgpack": lambda event: msgpack.packb(as_wire(event)),
@@ -193,19 +220,44 @@ def main(out):
     found = [measure(name, raw, DATAGRAMS, lambda events, one=one: [one(event) for event in events], floor, python.get(name, ()))
              for name, one in single.items()]
     found += [measure(f"packed, {most:,} bytes, {what}", calls, EVENTS,
-                      lambda events, most=most: pack(events, "default", most)[0], floor, ())
+                      lambda events, most=most: pack(events, "default", most)[0], floor, (), most=most if most == 1400 else 0)
               for what, calls in (("templates", templates), ("raw paths", raw)) for most in (1400, 32_000)]
     found += [measure(f"packed, 1,400 bytes, {what}, {TOGETHER} sent at once", calls, EVENTS,
                       lambda events: pack(events, "default", 1400, alike=True)[0], floor, (), TOGETHER)
               for what, calls in (("templates", templates), ("raw paths", raw))]
-    found = {"datagrams": found, "record_ns": record_cost(), "date": time.strftime("%Y-%m-%d"), "load": load}
+    return {"datagrams": found, "record_ns": record_cost()}
+
+
+def together(runs):
+    """Medians of processes, and between which two the events a second were."""
+    found = []
+    for rows in zip(*(run["datagrams"] for run in runs), strict=True):
+        row = {key: value if isinstance(value, str) else statistics.median(row[key] for row in rows)
+               for key, value in rows[0].items()}
+        rates = [row["million_events"] for row in rows]
+        found.append(row | {"million_least": min(rates), "million_most": max(rates),
+                            "million_best": max(row["million_best"] for row in rows)})
+    return {"datagrams": found, "record_ns": statistics.median(run["record_ns"] for run in runs)}
+
+
+def main(out):
+    load = os.getloadavg()[0]
+    floor_module()
+    runs = [json.loads(subprocess.run([sys.executable, __file__], check=True, stdout=subprocess.PIPE).stdout)
+            for _ in range(PROCESSES)]
+    found = together(runs) | {"date": time.strftime("%Y-%m-%d"), "load": load, "processes": PROCESSES}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(json.dumps(found, indent=1))
     for x in found["datagrams"]:
-        print(f"{x['name']}: {x['bytes']} bytes, {x['ns']}, {x['share']:.0%} of the floor, {x['million_events']:.1f} M events/s, "
-              f"{x['million_best']:.1f} in the best round; observe_batch() alone {x['batch_ns']:.0f} ns an event")
+        lean = f", {x['lean_ns']:.0f} ns in the lean loop" if "lean_ns" in x else ""
+        print(f"{x['name']}: {x['bytes']:.0f} bytes, {x['ours_ns']:.0f} ns, {x['share']:.0%} of the floor; "
+              f"{x['million_events']:.1f} million events/s, by process {x['million_least']:.1f} to {x['million_most']:.1f}, "
+              f"{x['million_best']:.1f} in the best round; an event {x['batch_ns']:.0f} ns in observe_batch() alone{lean}")
     print(f"record(): {found['record_ns']:.0f} ns")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) > 1:
+        main(sys.argv[1])
+    else:
+        print(json.dumps(run()))

@@ -1,3 +1,4 @@
+# cython: boundscheck=False, wraparound=False
 """Floors: methods that do nothing, called with the same values as the ones measured."""
 
 cimport cython
@@ -35,6 +36,18 @@ cdef extern from *:
     """
     void lean_fetch(const void *at) noexcept nogil
 
+cdef enum:
+    AHEAD = 8
+
+cdef packed struct LeanRecord:  # as a datagram has it: 32 bytes
+    uint64_t partner
+    int64_t timestamp
+    float latency
+    uint16_t status
+    uint16_t method
+    float request_bytes
+    float response_bytes
+
 cdef struct LeanRow:            # a cache line
     uint64_t key
     int64_t last
@@ -57,29 +70,41 @@ cdef class Lean:
     def __dealloc__(self):
         free(self.rows)
 
+    cdef inline void take(self, uint64_t partner, int64_t timestamp, float latency, uint16_t status) noexcept nogil:
+        cdef uint64_t at = partner & self.mask
+        cdef LeanRow *row
+        cdef double step
+        while self.rows[at].key != partner and self.rows[at].key != 0:
+            at = (at + 1) & self.mask
+        row = &self.rows[at]
+        row.key = partner
+        row.events += 1.0
+        row.failed += status >= 400
+        step = latency - row.mean
+        row.mean += 0.01 * step
+        row.squares += 0.01 * (step * step - row.squares)
+        row.rate += 0.01 * ((timestamp - row.last) - row.rate)
+        row.last = timestamp
+
     def observe_batch(self, const uint64_t[::1] partner, const int64_t[::1] timestamp, const float[::1] latency,
                       const uint16_t[::1] status):
         """Columns of as many events. How many were taken in."""
         cdef Py_ssize_t i, n = partner.shape[0]
-        cdef LeanRow *row
-        cdef uint64_t at
-        cdef double step
         with nogil:
             for i in range(n):
-                if i + 8 < n:
-                    lean_fetch(&self.rows[partner[i + 8] & self.mask])
-                at = partner[i] & self.mask
-                while self.rows[at].key != partner[i] and self.rows[at].key != 0:
-                    at = (at + 1) & self.mask
-                row = &self.rows[at]
-                row.key = partner[i]
-                row.events += 1.0
-                row.failed += status[i] >= 400
-                step = latency[i] - row.mean
-                row.mean += 0.01 * step
-                row.squares += 0.01 * (step * step - row.squares)
-                row.rate += 0.01 * ((timestamp[i] - row.last) - row.rate)
-                row.last = timestamp[i]
+                if i + AHEAD < n:
+                    lean_fetch(&self.rows[partner[i + AHEAD] & self.mask])
+                self.take(partner[i], timestamp[i], latency[i], status[i])
+        return n
+
+    def observe_records(self, const LeanRecord[::1] events):
+        """The same of records. How many were taken in."""
+        cdef Py_ssize_t i, n = events.shape[0]
+        with nogil:
+            for i in range(n):
+                if i + AHEAD < n:
+                    lean_fetch(&self.rows[events[i + AHEAD].partner & self.mask])
+                self.take(events[i].partner, events[i].timestamp, events[i].latency, events[i].status)
         return n
 
 

@@ -12,7 +12,7 @@ from ztcore.paths cimport eight_digits
 from ztcore.utf8 cimport utf8_put, utf8_size
 
 cdef extern from "json.h" nogil:
-    const unsigned char *zt_json_plain(const unsigned char *p, const unsigned char *end) noexcept
+    const unsigned char *zt_json_plain(const unsigned char *p, const unsigned char *end, const unsigned char *room) noexcept
     bint zt_json_digits(uint64_t x) noexcept            # eight of them
     double zt_json_decimal(const unsigned char *p, const unsigned char *end) noexcept
 
@@ -124,7 +124,7 @@ cdef inline bint text_escaped(Json *j, const unsigned char *start, const unsigne
             n = utf8_size(at, j.end)
             if n == 0:
                 return False
-            at = zt_json_plain(at + n, j.end)
+            at = zt_json_plain(at + n, j.end, j.room)
         if at == j.end or at[0] < BLANK:
             return False
         if to == NULL and at[0] == BACKSLASH:
@@ -138,7 +138,7 @@ cdef inline bint text_escaped(Json *j, const unsigned char *start, const unsigne
         if not json_escape(j, &to):
             return False
         start = j.at
-        at = zt_json_plain(start, j.end)
+        at = zt_json_plain(start, j.end, j.room)
     if to != NULL:
         text.size = to - text.at
         j.scratch = to
@@ -149,7 +149,7 @@ cdef inline bint text_escaped(Json *j, const unsigned char *start, const unsigne
 cdef inline bint json_text(Json *j, Span *text) noexcept nogil:
     """A text; j.at stands at its quote. Without escapes it lies in the input."""
     cdef const unsigned char *start = j.at + 1
-    cdef const unsigned char *at = zt_json_plain(start, j.end)
+    cdef const unsigned char *at = zt_json_plain(start, j.end, j.room)
     if zt_unlikely(at == j.end or at[0] != QUOTE):
         return text_escaped(j, start, at, text)
     text.at = start
