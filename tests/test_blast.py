@@ -7,7 +7,8 @@ import pytest
 from ztmon import Action, Config, GatewayConfig, Monitor
 from ztmon.gateway.blast import BlastRadius
 
-from .gateways import EVENT, Gateway, now_ms
+from .fleet import prefix
+from .gateways import EVENT, Gateway, attack, now_ms
 
 SETTINGS = {"shadow": False, "capacity": 1024}
 
@@ -157,3 +158,27 @@ def test_it_is_told_and_ended_over_http(tmp_path):
         assert any(what == "blast radius" and "reached throttle" in why for what, why in lines())
         said = "the first 3 are acted on, who reached it after them is not until somebody has looked"
         assert any(said in line for line in gateway.errors)
+
+
+def test_what_two_hosts_act_on_is_counted_together(redis_server):
+    """Each of two gateways sees two of twenty turn bad, too few to trip alone; what the other says through Redis counts, both
+    trip, and who turns bad at one of them afterwards is held at both."""
+    env = {"SHADOW_MODE": "false", "ZTMON_REDIS_PREFIX": prefix(), "ZTMON_HASH_KEY": "00" * 16,
+           "ZTMON_GATEWAY_TRUSTED_PROXIES": "127.0.0.1"}
+    with Gateway("--redis", redis_server.url, env=env) as one, Gateway("--redis", redis_server.url, env=env) as other:
+        for gateway in (one, other):
+            gateway.post([EVENT | {"partnerId": f"p{i}", "timestamp": now_ms()} for i in range(20)])
+        one.post(attack("p0"))
+        one.post(attack("p1"))
+        for gateway in (one, other):
+            gateway.until(lambda gateway=gateway: gateway.get("/partners/p1")[1]["level"] != "monitor")
+            assert gateway.get("/stats")[1]["newcomers_held"] is False
+        other.post(attack("p2"))
+        other.post(attack("p3"))
+        for gateway in (one, other):
+            gateway.until(lambda gateway=gateway: gateway.get("/stats")[1]["newcomers_held"])
+        one.post(attack("p4"))
+        for gateway in (one, other):
+            gateway.until(lambda gateway=gateway: gateway.get("/partners/p4")[1]["level"] != "monitor")
+            asked = {name: gateway.ask("GET", "/auth", headers={"x-partner-id": name})[0] for name in ("p0", "p4")}
+            assert asked == {"p0": 403, "p4": 200}

@@ -109,6 +109,27 @@ def test_the_environment_is_read_only_when_asked(monkeypatch):
     assert (config.max_requests_per_minute, config.hash_key) == (600.0, b"\xab" * 16)
 
 
+@pytest.mark.parametrize(("written", "read"), [
+    ("acme", ("acme",)), ("acme, globex", ("acme", "globex")), ('["a,b", "c"]', ("a,b", "c")), ("", ()), (" acme,, ", ("acme",)),
+])
+def test_a_list_in_the_environment(monkeypatch, written, read):
+    """With commas between, or as JSON where a name has one in it."""
+    monkeypatch.setenv("ZTMON_ALLOW", written)
+    monkeypatch.setenv("ZTMON_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1")
+    config = Config.from_env()
+    assert config.allow == read
+    assert config.gateway.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
+
+
+def test_a_secret_in_a_bad_variable_is_not_shown(monkeypatch):
+    """Keys for UDP are one."""
+    monkeypatch.setenv("ZTMON_GATEWAY_UDP_KEYS", '["1:c0ffee')
+    with pytest.raises(ztmon.ConfigError) as raised:
+        Config.from_env()
+    assert "ZTMON_GATEWAY_UDP_KEYS is (hidden)" in str(raised.value)
+    assert "c0ffee" not in str(raised.value)
+
+
 def test_an_empty_environment_gives_the_defaults():
     """from_env() without variables is a bare Config."""
     assert Config.from_env() == Config()
@@ -118,7 +139,9 @@ def test_an_empty_environment_gives_the_defaults():
     ("SHADOW_MODE", "perhaps", "SHADOW_MODE"),
     ("ZTMON_CAPACITY", "many", "ZTMON_CAPACITY"),
     ("ZTMON_CAPACITY", "0", "capacity is 0"),
-    ("ZTMON_ALLOW", "[", "environment"),
+    ("ZTMON_ALLOW", "[", "ZTMON_ALLOW is '['; it begins as a list in JSON and is none"),
+    ("ZTMON_ALLOW", "[1]", "ZTMON_ALLOW"),
+    ("ZTMON_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,nowhere", "trusted_proxies"),
 ])
 def test_a_bad_variable_is_refused(monkeypatch, name, value, said):
     """One line that names the variable or the setting."""

@@ -237,8 +237,8 @@ class Config:
     @classmethod
     def from_env(cls) -> Self:
         """Settings from the environment: SHADOW_MODE, ENABLE_AUTO_THROTTLE, ANOMALY_THRESHOLD_ALERT,
-        _THROTTLE, _QUARANTINE, _BLOCK; all others as ZTMON_ and the setting's name in capitals, lists and
-        maps as JSON. Raises ConfigError."""
+        _THROTTLE, _QUARANTINE, _BLOCK; all others as ZTMON_ and the setting's name in capitals, lists with
+        commas between or as JSON, maps as JSON. Raises ConfigError."""
         from ztmon.environment import read
         return cls(**read(cls))
 

@@ -1,11 +1,12 @@
 """Settings from the environment, read by pydantic-settings. Imported by Config.from_env() only."""
 
+import json
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, ValidationError, create_model
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, create_model
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ztmon.errors import ConfigError
 from ztmon.gateway.settings import GatewayConfig
@@ -23,6 +24,22 @@ GATEWAY_NAMES = {"upstream": "BACKEND_API_URL"}
 """Likewise of the gateway's settings."""
 
 
+LISTS = {"allow", "known_segments", "signals", "gateway_hosts", "gateway_origins", "gateway_trusted_proxies", "gateway_udp_keys"}
+SECRETS = {"REDIS_PASSWORD", "ZTMON_REDIS", "ZTMON_HASH_KEY", "ZTMON_GATEWAY_UDP_KEYS"}
+
+
+def _listed(value: Any) -> Any:
+    """A list as it may be written: with commas between, or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it begins as a list in JSON and is none: {error}") from None
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return NAMES.get(name, f"ZTMON_{name.upper()}")
@@ -36,19 +53,18 @@ def gateway_variable(name: str) -> str:
 def read(config: type) -> dict[str, Any]:
     """The settings that the environment has, as Config takes them. Raises ConfigError."""
     hints, gateway_hints = get_type_hints(config), get_type_hints(GatewayConfig)
-    of = {"hash_key": str | None, "max_action": dict[str, str],
-          "allow": tuple[str, ...], "known_segments": tuple[str, ...],
-          "signals": tuple[str, ...]}
+    listed: Any = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_listed)]
+    of = {"hash_key": str | None, "max_action": dict[str, str]}
     shown: dict[str, Any] = {}
     for f in fields(config):
         if f.name in ("thresholds", "gateway"):
             continue
-        kind = of.get(f.name, hints[f.name])
+        kind = listed if f.name in LISTS else of.get(f.name, hints[f.name]) | None
         default = f.default if f.default is not MISSING else None
-        shown[f.name] = (kind | None, Field(default=default, validation_alias=AliasChoices(variable(f.name))))
+        shown[f.name] = (kind, Field(default=default, validation_alias=AliasChoices(variable(f.name))))
     for f in fields(GatewayConfig):
-        kind = tuple[str, ...] if f.name in ("hosts", "origins", "trusted_proxies", "udp_keys") else gateway_hints[f.name]
-        shown[f"gateway_{f.name}"] = (kind | None, Field(default=None, validation_alias=AliasChoices(gateway_variable(f.name))))
+        kind = listed if f"gateway_{f.name}" in LISTS else gateway_hints[f.name] | None
+        shown[f"gateway_{f.name}"] = (kind, Field(default=None, validation_alias=AliasChoices(gateway_variable(f.name))))
     for level in LEVELS:
         name = f"ANOMALY_THRESHOLD_{level.upper()}"
         shown[f"threshold_{level}"] = (float | None, Field(default=None, validation_alias=AliasChoices(name)))
@@ -88,6 +104,6 @@ def _plain(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        shown = "(hidden)" if name in ("REDIS_PASSWORD", "ZTMON_REDIS", "ZTMON_HASH_KEY") else repr(first["input"])
-        return f"{name} is {shown}; {first['msg']}"
+        shown = "(hidden)" if name in SECRETS else repr(first["input"])
+        return f"{name} is {shown}; {first['msg'].removeprefix('Value error, ')}"
     return str(error).split("\n")[0]
