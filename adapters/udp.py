@@ -66,6 +66,28 @@ class UdpListener:
         self._thread.start()
         return self
 
+    def use(self, keys: Mapping[int, bytes] | None, back_seconds: float = 900.0, ahead_seconds: float = 10.0) -> None:
+        """Go on with other keys, and other times that time stamps may be off. What comes meanwhile waits in the socket; what of
+        each sender came already is still known. Raises ConfigError, and then nothing changes."""
+        if self._socket is None:
+            return
+        signed_or_near(self.address[0], bool(keys))
+        running = self._thread is not None
+        self._pause()
+        try:
+            self._receiver.use(back_seconds, ahead_seconds, dict(keys or {}))
+        except ValueError as error:
+            raise ConfigError(f"udp_keys: {error}") from None
+        finally:
+            if running:
+                self.start()
+
+    def _pause(self) -> None:
+        if self._thread is not None:
+            self._receiver.stop()
+            self._thread.join()
+            self._thread = None
+
     def _run(self, descriptor: int) -> None:
         try:
             self._receiver.run(descriptor)
@@ -74,10 +96,7 @@ class UdpListener:
 
     def stop(self) -> None:
         """End; what had come by then is taken in. May be called twice."""
-        if self._thread is not None:
-            self._receiver.stop()
-            self._thread.join()
-            self._thread = None
+        self._pause()
         if self._socket is not None:
             self._look()
             self._socket.close()
@@ -115,8 +134,8 @@ class UdpListener:
         self.stop()
 
 
-def listen(host: str, port: int, signed: bool = False) -> socket.socket:
-    """A UDP socket with as much room as the system gives. signed: others may reach it. Raises ConfigError."""
+def signed_or_near(host: str, signed: bool) -> str:
+    """The address to listen on. Raises ConfigError where that is none, or others can reach it and nothing would be signed."""
     name = "127.0.0.1" if host == "localhost" else host
     try:
         loopback = ipaddress.ip_address(name).is_loopback
@@ -125,6 +144,12 @@ def listen(host: str, port: int, signed: bool = False) -> socket.socket:
     if not loopback and not signed:
         raise ConfigError(f"the address for UDP is {host!r}, which others can reach, and there is no key: anybody could "
                           "make up calls of any partner; set gateway.udp_keys, or listen on a loopback address")
+    return name
+
+
+def listen(host: str, port: int, signed: bool = False) -> socket.socket:
+    """A UDP socket with as much room as the system gives. signed: others may reach it. Raises ConfigError."""
+    name = signed_or_near(host, signed)
     made = socket.socket(socket.AF_INET6 if ":" in name else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)

@@ -18,13 +18,14 @@ def floor_module():
     """The compiled floor.pyx, made anew where it changed."""
     BUILD.mkdir(parents=True, exist_ok=True)
     built = sorted(BUILD.glob("floor.*.so"))
-    sources = HERE / "floor.pyx", HERE.parent / "src/ztcore/datagrams.h"
+    sources = Path(__file__), HERE / "floor.pyx", HERE.parent / "src/ztcore/datagrams.h"
     if not built or built[0].stat().st_mtime < max(source.stat().st_mtime for source in sources):
         code = ("import sys; from setuptools import setup; from setuptools.extension import Extension; "
                 "from Cython.Build import cythonize; "
                 f"setup(name='floor', ext_modules=cythonize([Extension('floor', [{str(HERE / 'floor.pyx')!r}], "
                 "extra_compile_args=['-O3'], "
-                f"include_dirs=[{str(HERE.parent / 'src/ztcore')!r}])], build_dir={str(BUILD)!r}, language_level=3), "
+                f"include_dirs=[{str(HERE.parent / 'src/ztcore')!r}])], build_dir={str(BUILD)!r}, "
+                "compiler_directives={'language_level': 3, 'boundscheck': False, 'wraparound': False}), "
                 f"script_args=['-q', 'build_ext', '--force', '--build-lib', {str(BUILD)!r}, '--build-temp', {str(BUILD)!r}])")
         subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE)
         built = sorted(BUILD.glob("floor.*.so"))

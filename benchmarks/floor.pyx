@@ -1,4 +1,3 @@
-# cython: boundscheck=False, wraparound=False
 """Floors: methods that do nothing, called with the same values as the ones measured."""
 
 cimport cython

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -19,7 +20,9 @@ from ztmon.adapters.udp import UdpListener
 from ztmon.client.transport import UDP_SEGMENT
 from ztmon.errors import ConfigError
 
+from .gateways import Gateway
 from .servers import until
+from .test_datagrams import SECRET, signed
 
 
 def event(partner="acme", **more):
@@ -156,6 +159,50 @@ def test_what_is_refused_is_counted_by_reason(monitor):
     assert stats["wrong_statusCode"] == stats["missing_appId"] == 1
 
 
+def test_keys_are_changed_without_losing_anything(monitor):
+    """While a sender goes on, the keys change again and again under it: what is signed by the key that stays is all taken, what
+    came before is still a repetition, and what is signed by a key that is gone is refused."""
+    def one(sequence, number=1):
+        return signed(event(), number=number, key=SECRET, when=time.time(), sender=9, sequence=sequence)
+
+    with UdpListener(monitor, port=0, keys={1: SECRET}) as listener, sender(listener) as out:
+        done = threading.Event()
+
+        def send():
+            for i in range(1, 2001):
+                out.send(one(i))
+                if i % 100 == 0:        # the buffer is bounded, and under CI small
+                    until(lambda: listener.stats()["datagrams"] == i)  # noqa: B023
+            done.set()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        turns = 0
+        while not done.is_set():
+            turns += 1
+            listener.use({1: SECRET, 2: SECRET} if turns % 2 else {1: SECRET})
+        thread.join()
+        until(lambda: listener.stats()["taken"] == 2000)
+        assert turns > 1
+        listener.use({2: SECRET})
+        out.send(one(2000, 2))
+        out.send(one(2001, 1))
+        out.send(one(2002, 2))
+        until(lambda: listener.stats()["datagrams"] == 2003)
+        stats = listener.stats()
+        assert (stats["taken"], stats["refused_replayed"], stats["refused_unknown_key"]) == (2001, 1, 1)
+        with pytest.raises(ConfigError, match="65 bytes"):
+            listener.use({2: b"k" * 65})
+        out.send(one(2003, 2))
+        until(lambda: listener.stats()["taken"] == 2002)
+        listener.use({})
+        out.send(event())
+        until(lambda: listener.stats()["taken"] == 2003)
+    listener.use({})
+    with UdpListener(monitor, "0.0.0.0", 0, keys={1: SECRET}) as listener, pytest.raises(ConfigError, match="there is no key"):
+        listener.use({})
+
+
 def test_ipv6_and_a_second_start(monitor):
     """It listens on IPv6 too, and stop() may be called twice."""
     with UdpListener(monitor, "::1", 0) as listener, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as out:
@@ -196,3 +243,34 @@ def test_serve_takes_telemetry_by_udp(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         process.stdout.close()
+
+
+def test_sighup_changes_the_keys_of_a_running_gateway(tmp_path):
+    """A new key is taken from the file; one without any, before an address that others can reach, changes nothing; what has to
+    wait for a restart is said."""
+    file = tmp_path / "ztmon.toml"
+    file.write_text(f'[gateway]\nudp_listen = "0.0.0.0"\nudp_keys = ["1:{SECRET.hex()}"]\n')
+    with Gateway("--config", str(file), "--udp", "0") as gateway, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        port = int(re.search(r"port (\d+)", gateway.process.stdout.readline())[1])
+
+        def send(number, sequence):
+            out.sendto(signed(event(), number=number, when=time.time(), sequence=sequence), ("127.0.0.1", port))
+
+        send(1, 1)
+        send(2, 2)
+        gateway.until(lambda: gateway.get("/stats")[1]["udp_refused_unknown_key"] == 1)
+        file.write_text(f'capacity = 1000\n[gateway]\nudp_listen = "127.0.0.1"\nudp_keys = ["2:{SECRET.hex()}"]\n'
+                        'upstream = "http://127.0.0.1:1"\n')
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.until(lambda: any("different now: gateway.udp_keys" in line for line in gateway.errors))
+        gateway.until(lambda: any("the next start: capacity, gateway.udp_listen, gateway.upstream" in line
+                                  for line in gateway.errors))
+        send(2, 3)
+        gateway.until(lambda: gateway.get("/stats")[1]["udp_taken"] == 2)
+        file.write_text('fall_minutes = 9\n[gateway]\nudp_listen = "0.0.0.0"\n')
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.until(lambda: any("stay as they were" in line and "there is no key" in line for line in gateway.errors))
+        assert gateway.get("/config")[1]["settings"]["fall_minutes"]["value"] == 5.0
+        send(2, 4)
+        gateway.until(lambda: gateway.get("/stats")[1]["udp_taken"] == 3)
+        assert SECRET.hex() not in "".join(gateway.errors)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -311,3 +312,19 @@ def test_backend_api_url_sets_it_up():
     _, said = refused.communicate(timeout=60)
     assert refused.returncode == 2
     assert "gateway.upstream is 'nonsense'" in said
+
+
+def test_sighup_changes_how_long_it_waits(tmp_path):
+    """A shorter time for the application to answer is taken from the file by a running gateway."""
+    file = tmp_path / "ztmon.toml"
+    file.write_text("[gateway]\nupstream_seconds = 600\n")
+    with Application() as application:
+        gateway = Gateway("--config", str(file), "--upstream", application.url, "--upstream-port", "0", "--udp", "-")
+        with gateway:
+            port = int(re.search(r"port (\d+)", gateway.process.stdout.readline())[1])
+            file.write_text("[gateway]\nupstream_seconds = 0.5\n")
+            gateway.process.send_signal(signal.SIGHUP)
+            gateway.until(lambda: any("gateway.upstream_seconds" in line for line in gateway.errors))
+            status, _, body = call(port, "/silent")
+            assert status == 504
+            assert "within 0.5 s" in json.loads(body)["detail"]

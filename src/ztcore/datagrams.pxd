@@ -12,4 +12,3 @@ cdef class Receiver:
     cdef object engine          # whose table it is, kept alive
     cdef int bell               # an event descriptor that ends run(); -1: none
     cdef uint64_t calls
-    cdef int take_key(self, object number, object key) except -1

@@ -26,7 +26,7 @@ from ztcore.core cimport Core
 from ztcore.event cimport Event
 from ztcore.reception cimport (DATAGRAM_MOST, EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_at, reception_datagram,
                                reception_flush)
-from ztcore.signed cimport KEY_MOST
+from ztcore.signed cimport KEY_MOST, Signatures
 
 cdef extern from "datagrams.h" nogil:
     ctypedef struct Turn "struct zt_turn":
@@ -114,24 +114,29 @@ cdef class Receiver:
         self.reception.wire.key = engine.key
         self.reception.wire.learner.names = engine.table.names
         self.reception.wire.learner.me = engine.table.me
-        self.reception.back = <int64_t>(back_seconds * 1e9)
-        self.reception.ahead = <int64_t>(ahead_seconds * 1e9)
         self.reception.signatures.window = <int64_t>(window_seconds * 1e3)
         self.reception.signatures.floor = now_ns() // 1000000 if started is None else <int64_t>(<double>started * 1e3)
-        for number, key in (keys or {}).items():
-            self.take_key(number, key)
+        self.use(back_seconds, ahead_seconds, keys)
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    cdef int take_key(self, object number, object key) except -1:
-        if not isinstance(number, int) or not 0 <= number <= 255:
-            raise ValueError(f"the number of a key is {number!r}; allowed is a whole number from 0 to 255")
-        if not isinstance(key, bytes) or not 1 <= len(key) <= KEY_MOST:
-            raise ValueError(f"key {number} is of {len(key)} bytes; allowed are 1 to 64")
-        cdef bytes secret = key
-        self.reception.signatures.key[<int>number].size = len(secret)
-        memcpy(self.reception.signatures.key[<int>number].secret, <const char *>secret, len(secret))
-        self.reception.signatures.wanted = True
-        return 0
+    def use(self, double back_seconds=900.0, double ahead_seconds=10.0, dict keys=None):
+        """Have other keys and bounds from now on, those of the constructor. What came of each sender is still known. Not
+        while run() runs. Raises ValueError, and then nothing changes."""
+        cdef Signatures *signatures = &self.reception.signatures
+        cdef bytes secret
+        for number, key in (keys or {}).items():
+            if not isinstance(number, int) or not 0 <= number <= 255:
+                raise ValueError(f"the number of a key is {number!r}; allowed is a whole number from 0 to 255")
+            if not isinstance(key, bytes) or not 1 <= len(key) <= KEY_MOST:
+                raise ValueError(f"key {number} is of {len(key)} bytes; allowed are 1 to 64")
+        self.reception.back = <int64_t>(back_seconds * 1e9)
+        self.reception.ahead = <int64_t>(ahead_seconds * 1e9)
+        memset(signatures.key, 0, sizeof(signatures.key))
+        for number, key in (keys or {}).items():
+            secret = key
+            signatures.key[<int>number].size = len(secret)
+            memcpy(signatures.key[<int>number].secret, <const char *>secret, len(secret))
+        signatures.wanted = bool(keys)
 
     def __dealloc__(self):
         if self.bell >= 0:

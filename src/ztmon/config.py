@@ -1,6 +1,5 @@
 """Settings: what people decide. Checked once, when they are made."""
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -9,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from ztcore.levels import Action
 from ztmon.budget import LEAST, MOST, thresholds
-from ztmon.errors import ConfigError, InputError
+from ztmon.errors import ConfigError, InputError, nearest
 from ztmon.gateway.settings import GatewayConfig, gateway_config
 
 C = TypeVar("C", bound="Config")
@@ -256,9 +255,7 @@ class Config:
         known = [f.name for f in fields(cls)]
         for name in found:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-                raise ConfigError(f"{path}: there is no setting {name}{hint}")
+                raise ConfigError(f"{path}: there is no setting {name}; {nearest(name, known)}")
         try:
             config = cls(**found)
         except ConfigError as error:

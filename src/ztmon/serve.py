@@ -209,14 +209,17 @@ async def reload(gateway: "Gateway", server: "uvicorn.Server", read: Reader | No
     """On SIGHUP: settings, tokens and certificate anew. What cannot be read stays as it was."""
     try:
         names: list[str] = []
+        later: list[str] = []
         if read is not None:
             file = await asyncio.to_thread(read)
             async with gateway.changing:
-                names = gateway.reload(file)
+                names, later = await gateway.reload(file)
         await gateway.refresh()
         if server.config.ssl is not None:
             load_certificate(server.config.ssl, gateway.settings)
         log.info("settings were read again; different now: %s", ", ".join(names) or "none")
+        if later:
+            log.warning("different in the file, and waiting for the next start: %s", ", ".join(later))
     except ZtmonError as error:
         log.error("settings stay as they were: %s", error)
     except Exception:

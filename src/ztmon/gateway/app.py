@@ -23,7 +23,7 @@ from ztmon.gateway.metrics import make_registry
 from ztmon.gateway.page import read_page
 from ztmon.gateway.proxies import TrustedProxies
 from ztmon.gateway.routes import Table, all_routes
-from ztmon.gateway.runtime import Runtime, read_changes
+from ztmon.gateway.runtime import SETTINGS, Runtime, different, read_changes
 from ztmon.gateway.shelf import Shelf
 from ztmon.gateway.stream import Hub
 from ztmon.gateway.telemetry import Telemetry
@@ -36,9 +36,13 @@ TELEMETRY = "/telemetry"
 REFRESH_SECONDS = 2.0
 """How old tokens and settings may be."""
 
-FIXED = ("listen", "port", "tls_certificate", "tls_key", "tls_clients", "connections", "head_seconds", "body_events", "log",
-         "otlp", "otlp_seconds")
+FIXED = ("listen", "port", "udp_listen", "udp_port", "upstream", "upstream_listen", "upstream_port", "tls_certificate", "tls_key",
+         "tls_clients", "connections", "head_seconds", "body_events", "log", "otlp", "otlp_seconds")
 """Settings of the gateway that are read at the start only."""
+
+
+CHANGEABLE = {*SETTINGS, "thresholds", "false_throttles_per_partner_year", "allow", "max_action", "gateway"}
+"""Settings that are not."""
 
 
 class Gateway:
@@ -51,6 +55,7 @@ class Gateway:
     def __init__(self, config: Config | None = None, monitor: Monitor | None = None, demo: bool = False) -> None:
         file = config if config is not None else monitor.config if monitor is not None else Config()
         self.settings = file.gateway
+        self._at_start = file
         self.demo = demo
         self.started = time.time()
         self.ending = False
@@ -89,20 +94,25 @@ class Gateway:
         self.ending = True
         self.hub.close()
 
-    def reload(self, file: Config) -> list[str]:
-        """Put what a file says now in force, but for what was changed while running; the names of what is different.
-        Addresses, ports and places of files stay until the next start. Raises ConfigError, and then nothing changes."""
-        fixed = {name: getattr(self.settings, name) for name in FIXED}
+    async def reload(self, file: Config) -> tuple[list[str], list[str]]:
+        """Put what a file says now in force, but for what was changed while running; the names of what is different, and of
+        what has to wait for the next start: addresses, ports, places of files. Raises ConfigError, and then nothing
+        changes."""
+        settings = replace(file.gateway, **{name: getattr(self.settings, name) for name in FIXED})
+        for beside in self.beside:
+            beside.check(settings)
         names = self.runtime.apply(self.monitor, file, self.runtime.changes, reason="the file was read again")
-        settings = replace(file.gateway, **fixed)
         if settings != self.settings:
-            names.append("gateway")
+            names += [f"gateway.{name}" for name in different(settings, self.settings)]
             self.settings = self.blast.settings = settings
             self.access.use(settings)
             self.intake.use(settings)
             self.proxies = TrustedProxies(settings.trusted_proxies)
             self.telemetry.limit = settings.body_bytes
-        return names
+            for beside in self.beside:
+                await beside.use(settings)
+        later = [name for name in different(file, self._at_start) if name not in CHANGEABLE]
+        return names, later + [f"gateway.{name}" for name in different(file.gateway, self._at_start.gateway) if name in FIXED]
 
     async def refresh(self) -> None:
         """Take over what others changed in the store: tokens and settings."""

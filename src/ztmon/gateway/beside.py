@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ztmon.gateway.app import Gateway
+    from ztmon.gateway.settings import GatewayConfig
 
 
 class Beside(Protocol):
@@ -20,6 +21,12 @@ class Beside(Protocol):
 
     def says(self) -> str:
         """A line for who started the gateway, once it works; "": none."""
+
+    def check(self, settings: "GatewayConfig") -> None:
+        """Whether it can go on with these settings, whose addresses and ports are as they were. Raises ConfigError."""
+
+    async def use(self, settings: "GatewayConfig") -> None:
+        """Go on with them."""
 
     async def stop(self) -> None:
         """End, and take in what was accepted already. Called after the last request; also where start() was not."""

@@ -8,6 +8,7 @@ from ztmon.gateway.metrics import Sample, samples
 
 if TYPE_CHECKING:
     from ztmon.gateway.app import Gateway
+    from ztmon.gateway.settings import GatewayConfig
 
 
 class OpenTelemetry:
@@ -50,6 +51,12 @@ class OpenTelemetry:
     def says(self) -> str:
         """Nothing."""
         return ""
+
+    def check(self, settings: "GatewayConfig") -> None:
+        """Nothing of it changes while running."""
+
+    async def use(self, settings: "GatewayConfig") -> None:
+        """Likewise."""
 
     async def stop(self) -> None:
         """Send what there is, and end."""

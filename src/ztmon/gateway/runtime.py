@@ -16,6 +16,8 @@ from ztmon.errors import ConfigError
 from ztmon.store.packing import seal, unseal
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from ztmon.monitor import Monitor
     from ztmon.store.base import Store
 
@@ -67,6 +69,11 @@ def in_force(config: Config, changes: Changes) -> Config:
     most = {full_name(name): level for name, level in config.max_action.items()} | _list(changes, "max_action:")
     return replace(config, **new, allow=tuple(name for name, on in allow.items() if on),
                    max_action={name: Action(level) for name, level in most.items() if level is not None})
+
+
+def different(one: "DataclassInstance", other: "DataclassInstance") -> list[str]:
+    """Names of the settings in which two of a kind differ."""
+    return [f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name)]
 
 
 def full_name(name: str) -> str:

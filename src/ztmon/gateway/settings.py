@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from ztmon.errors import ConfigError
+from ztmon.errors import ConfigError, nearest
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -228,10 +228,10 @@ class GatewayConfig:
 def gateway_config(value: object) -> GatewayConfig:
     """Settings from themselves or from a map. Raises ConfigError."""
     if isinstance(value, Mapping):
-        unknown = sorted(set(value) - {f.name for f in fields(GatewayConfig)})
-        if unknown:
-            raise ConfigError(f"gateway has no setting {unknown[0]}; there are "
-                              f"{', '.join(f.name for f in fields(GatewayConfig))}")
+        names = [f.name for f in fields(GatewayConfig)]
+        for name in value:
+            if name not in names:
+                raise ConfigError(f"gateway has no setting {name}; {nearest(name, names)}")
         value = GatewayConfig(**value)
     if not isinstance(value, GatewayConfig):
         raise ConfigError(f"gateway is {value!r}; allowed is ztmon.GatewayConfig or a map of its names")

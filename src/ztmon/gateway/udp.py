@@ -8,6 +8,7 @@ from ztmon.gateway.settings import udp_keys
 if TYPE_CHECKING:
     from ztmon.adapters.udp import UdpListener
     from ztmon.gateway.app import Gateway
+    from ztmon.gateway.settings import GatewayConfig
 
 
 class Udp:
@@ -35,6 +36,16 @@ class Udp:
         assert self.listener is not None
         address, port = self.listener.address
         return f"Telemetry by UDP: {address} port {port}"
+
+    def check(self, settings: "GatewayConfig") -> None:
+        """Raises ConfigError where it would listen to anybody."""
+        from ztmon.adapters.udp import signed_or_near
+        signed_or_near(settings.udp_listen, bool(settings.udp_keys))
+
+    async def use(self, settings: "GatewayConfig") -> None:
+        """Other keys; the socket stays, and what comes meanwhile waits in it."""
+        if self.listener is not None:
+            await asyncio.to_thread(self.listener.use, udp_keys(settings.udp_keys), settings.back_seconds, settings.ahead_seconds)
 
     async def stop(self) -> None:
         """End; what had come is taken in."""

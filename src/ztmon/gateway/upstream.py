@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from ztmon.gateway.app import Gateway
+    from ztmon.gateway.settings import GatewayConfig
 
 log = logging.getLogger("ztmon.gateway")
 
@@ -80,11 +81,10 @@ class Upstream:
         import aiohttp
         assert self._server is not None
         assert self._socket is not None
-        seconds = self.settings.upstream_seconds
+        await self.use(self.settings)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds),
-            auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS), auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"))
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
 
@@ -99,6 +99,15 @@ class Upstream:
         """The application's URL without a password."""
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    def check(self, settings: "GatewayConfig") -> None:
+        """It can go on with any."""
+
+    async def use(self, settings: "GatewayConfig") -> None:
+        """Requests from now on."""
+        from aiohttp import ClientTimeout
+        self.settings, seconds = settings, settings.upstream_seconds
+        self.timeout = ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds)
 
     async def stop(self) -> None:
         """End; requests under way have a few seconds."""
@@ -236,7 +245,7 @@ class Call:
         try:
             async with session.request(
                     self.scope["method"], URL(self.upstream.url + self.target, encoded=True), headers=self._headers(),
-                    data=self._body() if has_body else None, allow_redirects=False) as answer:
+                    data=self._body() if has_body else None, allow_redirects=False, timeout=self.upstream.timeout) as answer:
                 self.answered = time.perf_counter()
                 self.upstream.answering()
                 self.status = answer.status
