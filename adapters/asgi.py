@@ -14,9 +14,10 @@ from typing import Any
 from ztcore.decision import Decision
 from ztcore.exchange import AsgiExchange
 from ztmon.adapters.templates import Templates, uncovered
+from ztmon.gateway.http import Headers
 from ztmon.guard.callers import CLAIMS
 from ztmon.guard.guard import LEFT, Guard
-from ztmon.guard.refusal import Stopped
+from ztmon.guard.refusal import Stopped, left_of
 from ztmon.guard.rules import Rule
 
 Scope = Any
@@ -88,19 +89,20 @@ class ZtmonMiddleware:
             if exchange.partner is None:
                 guard.unnamed += 1
                 return None
-        await self._held(exchange, rule, exchange.decision or guard.check(exchange, rule))
+        decision = await self._held(exchange, rule, exchange.decision or guard.check(exchange, rule))
+        if decision.interval > 0.0:
+            exchange.send = saying(exchange.send, left_of(decision))
         exchange.begin_now()
         return exchange
 
-    async def _held(self, exchange: AsgiExchange, rule: Rule, decision: Decision) -> None:
-        """Let a call pass that may, or may after a short wait. Raises Stopped."""
-        if not decision.enforced:
-            return
-        if decision.level == 2 and 0.0 < decision.retry_after <= self.guard.delay:
+    async def _held(self, exchange: AsgiExchange, rule: Rule, decision: Decision) -> Decision:
+        """Let a call pass that may, or may after a short wait; the decision by which it does. Raises Stopped."""
+        if decision.enforced and decision.level == 2 and 0.0 < decision.retry_after <= self.guard.delay:
             await asyncio.sleep(decision.retry_after)
             decision = self.guard.check(exchange, rule)
         if decision.enforced:
             raise Stopped(decision)
+        return decision
 
     async def _asked(self, exchange: AsgiExchange) -> bool:
         """Whether the application's callable knew."""
@@ -175,6 +177,17 @@ async def refuse(scope: Scope, receive: Receive, send: Send, stopped: Stopped) -
         kind = "websocket.http.response"
     await send({"type": f"{kind}.start", "status": stopped.status, "headers": list(stopped.headers)})
     await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else stopped.body})
+
+
+def saying(send: Send, more: Headers) -> Send:
+    """`send` that adds headers to the answer."""
+
+    async def sending(message: Any) -> None:
+        if message["type"].endswith(".start"):
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        await send(message)
+
+    return sending
 
 
 def counted(exchange: AsgiExchange, receive: Receive) -> Receive:

@@ -11,9 +11,10 @@ from http.client import responses
 from typing import Any
 
 from ztcore.exchange import WsgiExchange
-from ztmon.guard.callers import CLAIMS
+from ztmon.gateway.http import Headers
+from ztmon.guard.callers import CLAIMS, ROUTE
 from ztmon.guard.guard import Guard
-from ztmon.guard.refusal import Stopped
+from ztmon.guard.refusal import Stopped, left_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -75,6 +76,8 @@ class ZtmonMiddleware:
         decision = exchange.decision or guard.check(exchange, rule)
         if decision.enforced:
             raise Stopped(decision)
+        if decision.interval > 0.0:
+            exchange.start = saying(exchange.start, left_of(decision))
         exchange.begin_now()
         return exchange
 
@@ -127,7 +130,7 @@ class ZtmonMiddleware:
 
     def _uncovered(self) -> Iterator[tuple[str, str]]:
         """Routes that are not watched, and why."""
-        yield "/..", "WSGI says nothing of routes; paths are told apart as they come"
+        yield "/..", f"WSGI says nothing of routes: paths are told apart as they come where the application leaves no {ROUTE}"
 
     def _start(self) -> None:
         self._said, self._watch.ready = True, self.guard.rules.plain
@@ -135,6 +138,16 @@ class ZtmonMiddleware:
             self.guard.say(self._uncovered())
         except Exception as error:
             self.guard.failures.add("looking at the routes", error)
+
+
+def saying(start_response: StartResponse, more: Headers) -> StartResponse:
+    """`start_response` that adds headers to the answer."""
+    said = [(name.decode(), value.decode()) for name, value in more]
+
+    def starting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+        return start_response(status, [*headers, *said], *error)
+
+    return starting
 
 
 def path_of(environ: Environ) -> str:

@@ -251,7 +251,7 @@ def flask(**settings):
 
 def django_urls():
     from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
-    from django.urls import path
+    from django.urls import include, path, re_path
 
     def boom(request):
         raise Boom
@@ -264,6 +264,8 @@ def django_urls():
         return StreamingHttpResponse(parts() if hasattr(request, "scope") else iter(PARTS))
 
     return [path("orders/<order>", lambda request, order: JsonResponse({"order": 1})),
+            path("shops/<int:shop>/", include([re_path(r"^bills/(?P<bill>[a-z]+)(?:\.json)?$",
+                                                       lambda request, shop, bill: JsonResponse({"bill": bill}))])),
             path("orders", lambda request: HttpResponse(str(len(request.body)))),
             path("stream", stream),
             path("boom", boom), path("unchanged", lambda request: HttpResponse(status=304)),
@@ -280,8 +282,8 @@ def _django():
         import sys
         urls = types.ModuleType("ztmon_test_urls")
         sys.modules["ztmon_test_urls"] = urls
-        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="ztmon_test_urls", SECRET_KEY="of a test", MIDDLEWARE=[],
-                           LOGGING_CONFIG=None)
+        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="ztmon_test_urls", SECRET_KEY="of a test",
+                           MIDDLEWARE=["ztmon.adapters.django.route"], LOGGING_CONFIG=None)
         django.setup()
         urls.urlpatterns = django_urls()
 
@@ -307,5 +309,5 @@ def django_asgi(**settings):
 ASGI = {"asgi": plain_asgi, "starlette": starlette, "fastapi": fastapi, "litestar": litestar, "django asgi": django_asgi}
 WSGI = {"wsgi": plain_wsgi, "flask": flask, "django": django_wsgi}
 TEMPLATES = {"starlette": "/orders/{order}", "fastapi": "/orders/{order}", "litestar": "/orders/{order}",
-             "flask": "/orders/<order>"}  # fmt: skip
+             "flask": "/orders/<order>", "django": "/orders/<order>", "django asgi": "/orders/<order>"}  # fmt: skip
 """What the frameworks call the route; of others the path is all there is."""

@@ -58,6 +58,16 @@ def test_a_call_is_known_by_route_status_and_sizes(running):
     assert told.decision.action is Action.MONITOR
 
 
+@pytest.mark.parametrize("kind", ["django", "django asgi"])
+def test_routes_of_django_are_known_however_they_are_written(kind):
+    """Under a prefix, as a regular expression, under a mount; where none matched the path is all there is."""
+    with service(kind) as (port, _, calls):
+        assert call(port, "/shops/7/bills/march.json")[0] == 200
+        assert last(calls, 1).endpoint == "/shops/<int:shop>/bills/<bill>"
+        assert call(port, "/nothing/here")[0] == 404
+        assert last(calls, 2).endpoint == "/nothing/here"
+
+
 def test_bodies_are_counted(running):
     """What the application read of a request, and what it sent."""
     _, port, _, calls = running
@@ -119,7 +129,7 @@ def test_health_checks_are_exempt(running):
 @pytest.mark.parametrize(("level", "expected"), [("alert", 200), ("throttle", 429), ("quarantine", 401), ("block", 403)])
 def test_every_level(running, level, expected):
     """Who is at a level is refused before the application, with problem+json, Retry-After and the RateLimit fields; a refused
-    call is no event."""
+    call is no event, and a throttled one that passes is told how many are left."""
     _, port, monitor, calls = running
     n = len(calls)
     partner = name_of(monitor, level)
@@ -131,6 +141,8 @@ def test_every_level(running, level, expected):
     passed = len(found) - len(refused)
     until(lambda: len(calls) == n + passed)
     assert monitor.profile(partner).events == 1 + passed
+    left = {headers.get("RateLimit") for status, headers, _ in found if status == 200}
+    assert left == {"alert": {None}, "throttle": {'"throttle";r=0;t=60'}}.get(level, set())
     if expected == 200:
         return
     said, headers = problem(refused[0]), refused[0][1]

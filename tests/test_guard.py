@@ -9,7 +9,7 @@ from ztmon import Action, Config, ConfigError, Monitor
 from ztmon.adapters.asgi import ZtmonMiddleware
 from ztmon.adapters.wsgi import ZtmonMiddleware as WsgiMiddleware
 from ztmon.guard import HEALTH, Rule
-from ztmon.guard.callers import CLAIMS
+from ztmon.guard.callers import CLAIMS, ROUTE
 from ztmon.guard.rules import Rules
 
 from .test_monitor import steady, stuff
@@ -18,13 +18,12 @@ PEER = "192.0.2.7"
 PROXY = "10.1.2.3"
 
 
-def ask_asgi(monitor, path="/x", headers=(), peer=PEER, extensions=None, claims=None, method="GET", verified=None, **settings):
+def ask_asgi(monitor, path="/x", headers=(), peer=PEER, extensions=None, claims=None, method="GET", leaves=None, **settings):
     """(status, the Call told of it or None) of one call, without a server."""
     told, sent = [], []
 
     async def app(scope, receive, send):
-        if verified:
-            scope[CLAIMS] = verified
+        scope |= leaves or {}
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -43,13 +42,12 @@ def ask_asgi(monitor, path="/x", headers=(), peer=PEER, extensions=None, claims=
     return sent[0]["status"], told[0] if told else None
 
 
-def ask_wsgi(monitor, path="/x", headers=(), peer=PEER, extensions=None, claims=None, method="GET", verified=None, **settings):
+def ask_wsgi(monitor, path="/x", headers=(), peer=PEER, extensions=None, claims=None, method="GET", leaves=None, **settings):
     """The same by WSGI."""
     told, sent = [], []
 
     def app(environ, start):
-        if verified:
-            environ[CLAIMS] = verified
+        environ |= leaves or {}
         start("200 OK", [])
         return [b"ok"]
 
@@ -109,7 +107,19 @@ def test_strangers_name_nobody(monitor, ask):
 @BOTH
 def test_a_token_verified_meanwhile_names_the_call(monitor, ask):
     """Where only the address is known before, the claims that the application leaves during the call name it."""
-    assert ask(monitor, verified={"iss": "https://id.example", "azp": "late"})[1].partner == "late id.example"
+    assert ask(monitor, leaves={CLAIMS: {"iss": "https://id.example", "azp": "late"}})[1].partner == "late id.example"
+
+
+@BOTH
+@pytest.mark.parametrize("template", ["/orders/{order}", "/orders/<int:order>"])
+def test_an_application_may_say_which_route_it_was(monitor, ask, template):
+    """Where a framework says nothing: the endpoint is the template, in either way to write it, and ids and patterns of the path
+    still count."""
+    assert ask(monitor, "/orders/17", leaves={ROUTE: template}, partner="acme")[1].endpoint == template
+    ask(monitor, "/orders/18", leaves={ROUTE: template}, partner="acme")
+    assert len(monitor.profile("acme").endpoints) == 1
+    assert ask(monitor, "/orders/1' OR 1=1--", leaves={ROUTE: template}, partner="acme")[1].decision.reasons
+    assert ask(monitor, "/orders/19", leaves={ROUTE: 7}, partner="acme") == (200, None)
 
 
 @BOTH
@@ -205,6 +215,34 @@ def test_a_throttled_call_may_wait_a_moment(monitor):
         while not monitor.check("busy").enforced:
             continue
         assert ask_asgi(monitor, partner="busy", delay_ms=250)[0] == 200
+
+
+def test_a_decision_says_how_many_calls_are_left():
+    """remaining is how many may follow at once: so many pass, and the next is refused; time brings them back."""
+    monitor, now = Monitor(Config(shadow=False, clock="events")), 1e9
+    for i in range(481):
+        monitor.observe("busy", "/x", count=300, timestamp=now - (480 - i) * 30.0)
+    assert monitor.check("busy", timestamp=now).remaining == -1
+    monitor.pin("busy", Action.THROTTLE, reason="a test")
+    first = monitor.check("busy", timestamp=now)
+    found = [monitor.check("busy", timestamp=now) for _ in range(first.remaining)]
+    assert len(found) > 10
+    assert [decision.remaining for decision in found] == list(range(first.remaining - 1, -1, -1))
+    assert not any(decision.enforced for decision in found)
+    refused = monitor.check("busy", timestamp=now)
+    assert (refused.enforced, refused.remaining) == (True, 0)
+    assert monitor.peek("busy", timestamp=now + 5.5 * refused.interval).remaining == 5
+    monitor.configure(shadow=True)
+    assert monitor.check("busy", timestamp=now).remaining == -1
+
+
+@BOTH
+def test_a_throttled_call_that_passes_is_observed(monitor, ask):
+    """What passes under a throttle is observed as ever, whatever is added to its answer."""
+    monitor.observe("acme", "/x")
+    monitor.pin("acme", Action.THROTTLE, reason="a test")
+    status, told = ask(monitor, "/x", partner="acme")
+    assert (status, told.status, told.response_bytes, told.decision.level) == (200, 200, 2, 2)
 
 
 def test_a_decision_says_how_often_calls_pass(monitor):

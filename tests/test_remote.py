@@ -13,7 +13,7 @@ from ztmon.guard.remote import filled
 
 from . import webapps
 from .frameworks import fastapi, flask
-from .gateways import Gateway, ztmon
+from .gateways import EVENT, Gateway, attack, now_ms, ztmon
 from .servers import free_port, until
 from .webapps import call, problem
 
@@ -152,7 +152,9 @@ def test_tokens_of_a_throttle_are_taken_one_by_one():
     held = Held({"level": "throttle", "score": 70.0, "interval": 2.0, "ends_seconds": None}, 0.0)
     assert [held.decide(4, 100.0).enforced for _ in range(5)] == [False, False, False, True, True]
     assert held.decide(4, 100.0).retry_after == pytest.approx(2.0)
-    assert not held.decide(4, 102.0).enforced
+    passing = held.decide(4, 104.0)
+    assert (passing.enforced, passing.remaining, passing.interval) == (False, 1, 2.0)
+    assert not held.decide(4, 104.0).enforced
     block = Held({"level": "block", "score": 99.0, "interval": 0.0, "ends_seconds": 60.0}, 0.0)
     assert (block.decide(4, 10.0).retry_after, block.decide(1, 10.0).enforced) == (50.0, False)
     assert block.decide(2, 10.0).level == 2
@@ -171,7 +173,8 @@ def test_a_template_and_its_path_become_one_text(template, path, expected):
 
 @pytest.mark.parametrize(("settings", "said"), [
     ({"gateway_url": "udp://127.0.0.1:9001"}, "gateway_url is"), ({"refresh_seconds": 0}, "refresh_seconds is 0"),
-    ({"hash_key": "xyz"}, "hash_key is"), ({"sensitivity": 2.0}, "sensitivity of a route is set"),
+    ({"hash_key": "xyz"}, "hash_key is"),
+    ({"routes": {f"/r{i}": {"sensitivity": 2.0 + i / 10} for i in range(17)}}, "17 different sensitivities"),
     ({"monitor": object()}, "monitor and gateway_url are both given"),
 ])
 def test_settings_that_do_not_go_together_are_refused(settings, said):
@@ -179,6 +182,41 @@ def test_settings_that_do_not_go_together_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         flask(**{"gateway_url": "http://127.0.0.1:1", **settings})
     assert [thread.name for thread in threading.enumerate() if thread.name == "ztmon-decisions"] == []
+
+
+def test_a_route_is_as_sensitive_as_with_a_monitor():
+    """Who is at alert is stopped where scores count tenfold, and who is to be blocked passes where they count a tenth; each at
+    most as far as the route goes; pins hold everywhere."""
+    routes = {"POST /orders": {"sensitivity": 10.0}, "/unchanged": {"sensitivity": 0.1},
+              "/stream": {"sensitivity": 10.0, "max_action": "alert"}}
+    with Gateway("--udp", "-", env=ENFORCED | {"ANOMALY_THRESHOLD_ALERT": "5"}) as gateway:
+        gateway.post([EVENT | {"partnerId": who, "timestamp": now_ms()} for who in ("mild", "bad", "calm")])
+        gateway.post([*attack("bad", 40), *attack("mild", 1)])
+        assert [gateway.get(f"/partners/{who}")[1]["level"] for who in ("mild", "bad", "calm")] == ["alert", "block", "monitor"]
+        pin(gateway, "pinned")
+        app = flask(gateway_url=url(gateway), refresh_seconds=0.05, routes=routes,
+                    partner=lambda request: request.headers.get("x-who"))
+        with webapps.wsgi(app) as port:
+            def ask(who, path, method="GET"):
+                return call(port, path, method, **{"X-Who": who})[0]
+
+            until(lambda: ask("bad", "/orders/1") == 403 and ask("pinned", "/orders/1") == 403)
+            assert ask("mild", "/orders", "POST") == 403
+            assert ask("mild", "/orders/1") == 200
+            assert ask("mild", "/stream") == 200
+            assert ask("bad", "/unchanged") == 304
+            assert ask("bad", "/stream") == 200
+            assert ask("calm", "/orders", "POST") == 200
+            assert ask("pinned", "/unchanged") == 403
+            assert ask("pinned", "/stream") == 200
+
+
+@pytest.mark.parametrize("asked", ["x", "nan", "0", "11", "1,,x", ",".join(f"0.{i + 10}" for i in range(17))])
+def test_sensitivities_that_make_no_sense_are_refused(gateway, asked):
+    """By the gateway, with what is allowed."""
+    status, said = gateway.get(f"/decisions?sensitivity={asked}")
+    assert status == 400
+    assert "16 numbers from 0.1 to 10" in said["detail"]
 
 
 def test_refused_calls_say_why(gateway):

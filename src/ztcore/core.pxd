@@ -16,7 +16,7 @@ cdef class Core(Memory):
     cdef unsigned char crowded[256] # by the partner's key: more than 0 where somebody else was at work on its row lately
     cdef int enter(self, object partner, object app, const Event *e, Row **row) except? -1
     cdef uint64_t in_force(self, object partner, object app, object timestamp, Row **found, int64_t *now) except? 1
-    cdef Decision checked(self, object partner, object app)
+    cdef Decision checked(self, object partner, object app, object timestamp)
     cdef Decision observed(self, object partner, object app, object endpoint, object method, object path, object source,
                            int status, double latency_ms, long long request_bytes, long long response_bytes)
     cdef int learn_name(self, const Event *e, object endpoint) except -1

@@ -38,7 +38,7 @@ from ztcore.own cimport ENTERED, GONE, row_enter, row_leave, row_post, row_try
 from ztcore.paths cimport Path, path_parse
 from ztcore.row cimport Row
 from ztcore.table cimport COUNT_BAD_PARTNER, COUNT_TURNED_AWAY, Table, clock_move, table_find
-from ztcore.throttle cimport throttle_interval, throttle_wait
+from ztcore.throttle cimport throttle_interval, throttle_left, throttle_wait
 from ztcore.verdict cimport Verdict
 from ztcore.times cimport SECOND_NS
 
@@ -77,6 +77,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
     d.score = decision_score(word)
     d.enforced = enforced(&t.header.policy, word)
     d.retry_after = d.interval = 0.0
+    d.remaining = -1
     d.since = row.evident
     d.own = own
     if v != NULL and v.n:
@@ -89,6 +90,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
         if level == 2:
             d.interval = throttle_interval(row) * 1e-9
             d.retry_after = throttle_wait(row, now, take) * 1e-9
+            d.remaining = throttle_left(row, now)
             d.enforced = d.retry_after > 0.0
         else:
             until = row.pin_until if word & DECISION_PINNED else expires(&t.header.policy, row)
@@ -199,21 +201,19 @@ cdef class Core(Memory):
     @cython.binding(False)
     def check(self, partner, app=_DEFAULT, timestamp=None):
         """The Decision in force. Takes a token where a throttle is enforced. timestamp: None: now."""
+        return self.checked(partner, app, timestamp)
+
+    # -- the same for other compiled modules: no number becomes an object ---------------------------------------------
+
+    cdef Decision checked(self, object partner, object app, object timestamp):
         cdef Row *row = NULL
         cdef int64_t now = 0
         cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
         return decide(&self.table, row, word, NULL, now, True, self.own_signals) if word else CALM
 
-    # -- the same for other compiled modules: no argument becomes an object, the time is now ---------------------------
-
-    cdef Decision checked(self, object partner, object app):
-        cdef Row *row = NULL
-        cdef int64_t now = 0
-        cdef uint64_t word = self.in_force(partner, app, None, &row, &now)
-        return decide(&self.table, row, word, NULL, now, True, self.own_signals) if word else CALM
-
     cdef Decision observed(self, object partner, object app, object endpoint, object method, object path, object source,
                            int status, double latency_ms, long long request_bytes, long long response_bytes):
+        """It is over now."""
         cdef Call c
         call_names(self, &c, partner, app, endpoint, method, source, path)
         c.e.status = <uint16_t>status if 0 <= status < 65535 else 0

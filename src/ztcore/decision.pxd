@@ -6,6 +6,7 @@ cdef class Decision:
     cdef readonly bint enforced
     cdef readonly double retry_after
     cdef readonly double interval
+    cdef readonly int remaining
     cdef double since           # s: the first evidence
     cdef tuple own              # names of the user's signals
     cdef int whys

@@ -23,7 +23,8 @@ cdef class Decision:
 
     level: 0..4; action: the same as ztmon.Action; score: 0..100; enforced: act on this very call;
     retry_after: seconds, 0.0 where there is nothing to wait for; interval: seconds between the calls that a throttle
-    lets through, 0.0 where none is enforced; reasons: what acts by itself first, then the strongest.
+    lets through, 0.0 where none is enforced; remaining: calls that it lets through at once from now on, -1 where none is
+    enforced; reasons: what acts by itself first, then the strongest.
     """
 
     @property
@@ -40,3 +41,4 @@ cdef class Decision:
 
 
 cdef Decision CALM = Decision()
+CALM.remaining = -1

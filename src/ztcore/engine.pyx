@@ -11,7 +11,7 @@ from ztcore.inspect import COUNTERS
 from ztcore.layout import ROW, TRANSITION
 
 from ztcore.action cimport (CAUSE_PIN, CAUSE_REAUTHENTICATED, CAUSE_RESTORE, CAUSE_SETTING, DECISION_HELD,
-                            action_changed, action_next, action_settle, action_to, decision_level, effective)
+                            action_changed, action_next, action_settle, action_to, decision_level, decision_on_route, effective)
 from ztcore.admit cimport table_own
 from ztcore.arguments cimport Text, text_of, timestamp_of
 from ztcore.atomic cimport time_peek, word_peek, word_store
@@ -317,12 +317,15 @@ cdef class Engine(Core):
         journal_free(journal)
         return found[:n]
 
-    def peek(self, partner, app="default", timestamp=None):
-        """check() that takes no token."""
+    def peek(self, partner, app="default", timestamp=None, double sensitivity=1.0):
+        """check_route() that takes no token."""
         cdef Row *row = NULL
         cdef int64_t now = 0
         cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
-        return decide(&self.table, row, word, NULL, now, False, self.own_signals) if word else CALM
+        if word == 0:
+            return CALM
+        word = decision_on_route(&self.table.header.policy, word, row.max_action, <float>sensitivity, 4)
+        return decide(&self.table, row, word, NULL, now, False, self.own_signals)
 
     def row(self, partner, app="default"):
         """A copy of a partner's row as a numpy record of layout.ROW, None for an unknown one."""

@@ -24,6 +24,7 @@ cdef enum:
     PLACES = 64                 # of routes seen lately
 
 cdef str _CLAIMS = "ztmon.claims"
+cdef str _ROUTE = "ztmon.route"
 
 
 cdef Core core_of(object check, object observe):
@@ -36,6 +37,11 @@ cdef Core core_of(object check, object observe):
 
 cdef inline Py_ssize_t route_place(object route) noexcept:
     return <Py_ssize_t>((<size_t><PyObject *>route >> 4) % PLACES)
+
+
+cdef inline bint is_bare(template):
+    """Whether it has no parameters, however they are written."""
+    return "{" not in template and "<" not in template
 
 
 cdef class Watch:
@@ -77,7 +83,7 @@ cdef class Watch:
 
     def know(self, route, int slashes, template):
         """The template of a route whose path has so many slashes where it is under no prefix."""
-        self.routes[route_place(route)] = (route, slashes, template, "{" not in template)
+        self.routes[route_place(route)] = (route, slashes, template, is_bare(template))
 
     @cython.binding(False)
     def asgi(self, dict scope, send):
@@ -139,11 +145,14 @@ cdef class Exchange:
         cdef Watch watch = self.watch
         if self.partner is None or not watch.ready or (watch.lengths & length_bit(path) and path in watch.ruled):
             return 0
-        self.decision = watch.check(self.partner, self.app) if watch.core is None else watch.core.checked(self.partner, self.app)
-        if type(self.decision) is Decision:
-            self.clear = not (<Decision>self.decision).enforced
-        else:                           # a gateway's
-            self.clear = not self.decision.enforced
+        if watch.core is None:
+            self.decision = watch.check(self.partner, self.app)
+        else:
+            self.decision = watch.core.checked(self.partner, self.app, None)
+        if type(self.decision) is Decision:     # a throttled call that passes is told how many are left
+            self.clear = not (<Decision>self.decision).enforced and (<Decision>self.decision).interval == 0.0
+        else:                                   # a gateway's
+            self.clear = not self.decision.enforced and self.decision.interval == 0.0
         return 0
 
     cdef int finish(self) except -1:
@@ -215,9 +224,9 @@ cdef class Exchange:
 
 
 cdef class AsgiExchange(Exchange):
-    """Called as `send`. announced: the request says that it has a body."""
+    """Called as `send`. send: what it stands for; announced: the request says that it has a body."""
 
-    cdef object send
+    cdef public object send
     cdef readonly bint announced
 
     cdef int begin(self, Watch watch, dict scope, object send) except -1:
@@ -311,18 +320,17 @@ cdef class AsgiExchange(Exchange):
             known = self.watch.routes[route_place(route)]
             if known is not None and known[0] is route and <int>known[1] == slashes_of(path):
                 template, bare = known[2], known[3]
-        if template is not None:
-            pass
-        elif route is not None or "path_params" in scope:
-            template = self.watch.find(scope)
-            bare = template is not None and "{" not in template
+        if template is None:
+            template = self.watch.find(scope) if route is not None or "path_params" in scope else scope.get(_ROUTE)
+            bare = template is not None and is_bare(template)
         return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
 
 
 cdef class WsgiExchange(Exchange):
-    """Called as `start_response`; iterated over as the body where that is not a list."""
+    """Called as `start_response`; iterated over as the body where that is not a list. start: what it stands for."""
 
-    cdef object start, parts, step, template
+    cdef public object start
+    cdef object parts, step, template
     cdef bint found             # the template was looked for, while the framework still knew
 
     cdef int begin(self, Watch watch, dict environ, object start) except -1:
@@ -402,12 +410,12 @@ cdef class WsgiExchange(Exchange):
         cdef str path = environ.get("PATH_INFO", ""), root = environ.get("SCRIPT_NAME", "")
         cdef object query = environ.get("QUERY_STRING"), template
         self.route()
-        template = self.template
+        template = self.template if self.template is not None else environ.get(_ROUTE)
         if root:
             path = root + path
         if not path.isascii():          # PEP 3333 has bytes here, each as a character
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        return self.tell(environ["REQUEST_METHOD"], template, template is not None and "<" not in template, path,
+        return self.tell(environ["REQUEST_METHOD"], template, template is not None and is_bare(template), path,
                          query if query else None)
 
 

@@ -19,15 +19,26 @@ cdef inline int64_t throttle_burst(int64_t interval) noexcept nogil:
     cdef int64_t burst = MINUTE_NS // BURST_DIVISOR
     return burst if burst > interval else interval
 
+cdef inline int64_t throttle_arrival(uint64_t bucket, int64_t now, int64_t interval, int64_t burst) noexcept nogil:
+    """When the bucket is full again, not before now."""
+    cdef int64_t arrival = <int64_t>bucket
+    if arrival < now or arrival > now + 2 * burst + interval:       # idle, or a clock set back
+        return now
+    return arrival
+
+cdef inline int throttle_left(const Row *row, int64_t now) noexcept nogil:
+    """How many calls may pass now, one behind the other."""
+    cdef int64_t interval = throttle_interval(row), burst = throttle_burst(interval)
+    cdef int64_t room = burst - (throttle_arrival(word_peek(&row.bucket), now, interval, burst) - now)
+    return <int>(room // interval) if room > 0 else 0
+
 cdef inline int64_t throttle_wait(Row *row, int64_t now, bint take) noexcept nogil:
     """0 where a call may pass now (and takes its token), else ns until one may."""
     cdef int64_t interval = throttle_interval(row), burst = throttle_burst(interval)
     cdef uint64_t seen = word_peek(&row.bucket)
     cdef int64_t arrival
     while True:
-        arrival = <int64_t>seen
-        if arrival < now or arrival > now + 2 * burst + interval:   # idle, or a clock set back
-            arrival = now
+        arrival = throttle_arrival(seen, now, interval, burst)
         if arrival + interval - now > burst:
             return arrival + interval - now - burst
         if not take or word_swap(&row.bucket, &seen, <uint64_t>(arrival + interval)):

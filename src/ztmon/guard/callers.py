@@ -16,6 +16,9 @@ T = TypeVar("T")
 CLAIMS = "ztmon.claims"
 """Where an application leaves the claims of a token that it has verified: a key of the ASGI scope or WSGI environment."""
 
+ROUTE = "ztmon.route"
+"""Where an application whose framework says nothing of routes leaves the template of the one that a request took: likewise."""
+
 KEPT = 4096
 """Names remembered at once; more start anew."""
 

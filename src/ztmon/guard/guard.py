@@ -95,9 +95,8 @@ class Guard:
         if gateway_url is None:
             self.monitor = _monitor() if monitor is None else monitor
         elif monitor is None:
-            from ztmon.guard.remote import Remote, sensitive
-            sensitive(self.rules)
-            self.monitor = Remote(gateway_url, app, token, hash_key, refresh_seconds)
+            from ztmon.guard.remote import Remote
+            self.monitor = Remote(gateway_url, app, token, hash_key, refresh_seconds, {rule.sensitivity for rule in self.rules})
         else:
             raise ConfigError("monitor and gateway_url are both given; one of them knows the partners")
         self.fixed = partner if isinstance(partner, str) else None

@@ -19,6 +19,7 @@ class RemoteDecision:
     enforced: bool = False
     retry_after: float = 0.0
     interval: float = 0.0
+    remaining: int = -1
     reasons: tuple[Any, ...] = ()
 
     @property
@@ -33,27 +34,32 @@ CALM = RemoteDecision()
 class Held:
     """One decision of the gateway's. ends: by time.monotonic()."""
 
-    __slots__ = ("arrival", "ends", "interval", "level", "score")
+    __slots__ = ("arrival", "ends", "interval", "level", "routes", "score")
 
     def __init__(self, told: dict[str, Any], now: float) -> None:
-        self.level = int(Action[told["level"].upper()])
+        self.level, self.interval = _level(told)
+        self.routes = {float(name): _level(route) for name, route in told.get("routes", {}).items()}
         self.score = float(told["score"])
-        self.interval = float(told["interval"])
         self.ends = math.inf if told["ends_seconds"] is None else now + float(told["ends_seconds"])
         self.arrival = 0.0
 
-    def decide(self, most: int, now: float) -> RemoteDecision:
+    def decide(self, most: int, now: float, sensitivity: float = 1.0) -> RemoteDecision:
         """For one call, which takes a token where it is throttled: GCRA, as in the engine."""
-        level = min(self.level, most)
+        level, interval = self.routes.get(sensitivity, (self.level, self.interval))
+        level = min(level, most)
         if level < Action.THROTTLE:
             return RemoteDecision(level, self.score)
         if level > Action.THROTTLE:
             wait = self.ends - now if self.ends < math.inf else 0.0
             return RemoteDecision(level, self.score, True, wait)
-        interval = self.interval or 60.0
+        interval = interval or 60.0
         arrival = max(self.arrival, now)
         wait = arrival + interval - now - max(BURST_SECONDS, interval)
         if wait > 0.0:
-            return RemoteDecision(level, self.score, True, wait, interval)
+            return RemoteDecision(level, self.score, True, wait, interval, 0)
         self.arrival = arrival + interval
-        return RemoteDecision(level, self.score, False, 0.0, interval)
+        return RemoteDecision(level, self.score, False, 0.0, interval, int(-wait / interval))
+
+
+def _level(told: dict[str, Any]) -> tuple[int, float]:
+    return int(Action[told["level"].upper()]), float(told["interval"])

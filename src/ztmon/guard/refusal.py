@@ -33,10 +33,15 @@ class Stopped(Exception):
             (b"cache-control", b"no-store"), *said, *limits(decision, policy))
 
 
-def limits(decision: Decision, policy: str) -> Headers:
-    """RateLimit-Policy and RateLimit of a call that is refused: nothing is left until Retry-After."""
-    seconds = math.ceil(decision.retry_after)
-    left = f'"{policy}";r=0' + (f";t={max(1, seconds)}" if seconds > 0 else "")
+def left_of(decision: Decision) -> Headers:
+    """The same of a throttled call that passes: how many more may follow at once; where none, when the next may."""
+    return limits(decision, POLICIES[429], decision.remaining, 0.0 if decision.remaining else decision.interval)
+
+
+def limits(decision: Decision, policy: str, remaining: int = 0, wait: float | None = None) -> Headers:
+    """RateLimit-Policy and RateLimit. Of a call that is refused: nothing is left until Retry-After."""
+    seconds = math.ceil(round(decision.retry_after if wait is None else wait, 3))
+    left = f'"{policy}";r={remaining}' + (f";t={max(1, seconds)}" if seconds > 0 else "")
     if decision.interval > 0.0:
         quota = f'"{policy}";q={max(1, round(MINUTE / decision.interval))};w={MINUTE}'
     else:

@@ -17,7 +17,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -28,6 +27,9 @@ from ztmon.errors import ConfigError
 from ztmon.guard.held import CALM, Held, RemoteDecision
 
 log = logging.getLogger("ztmon")
+
+SENSITIVITIES = 16
+"""That a gateway can be asked about at once."""
 
 LOG_EVERY = 60.0
 TIMEOUT = 5.0
@@ -40,16 +42,21 @@ class Remote:
 
     token: of `ztmon token add` with the role telemetry (and control where reauthenticated() is called). hash_key: the gateway's
     16 bytes, or 32 hexadecimal digits, for pseudonyms of keys and addresses; None: they are hashed with the token, and
-    without one they name nobody. refresh_seconds: how old the copy may be. Raises ConfigError.
+    without one they name nobody. refresh_seconds: how old the copy may be. sensitivities: that routes have; of others and where
+    the gateway is older than they are, decisions are those of 1. Raises ConfigError.
     """
 
     def __init__(self, url: str, app: str = "default", token: str | None = None, hash_key: bytes | str | None = None,
-                 refresh_seconds: float = 1.0) -> None:
+                 refresh_seconds: float = 1.0, sensitivities: Iterable[float] = ()) -> None:
         found = urlsplit(url)
         if found.scheme not in ("http", "https") or not found.hostname:
             raise ConfigError(f"gateway_url is {url!r}; allowed are http://HOST:PORT and https://HOST:PORT")
         if not 0.05 <= refresh_seconds <= 3600.0:
             raise ConfigError(f"refresh_seconds is {refresh_seconds!r}; allowed is a number from 0.05 to 3,600")
+        asked = sorted({value for value in sensitivities if value != 1.0})
+        if len(asked) > SENSITIVITIES:
+            raise ConfigError(f"routes have {len(asked)} different sensitivities; with gateway_url {SENSITIVITIES} are allowed")
+        self._question = "/decisions" + (f"?sensitivity={','.join(map(repr, asked))}" if asked else "")
         self._url, self._found, self._token = url, found, token
         self._refresh_seconds = refresh_seconds
         self._engine = _hasher(hash_key, token)
@@ -79,12 +86,12 @@ class Remote:
 
     def check_route(self, partner: str, app: str = "default", sensitivity: float = 1.0, most: int = 4,
                     timestamp: float | None = None) -> RemoteDecision:
-        """The same, at most at that level. Sensitivity is for a Monitor alone."""
+        """The same on a route with settings of its own."""
         held = self._held.get((app, partner))
         if held is None:
             return CALM
         now = time.monotonic()
-        return held.decide(most, now) if now < held.ends else CALM
+        return held.decide(most, now, sensitivity) if now < held.ends else CALM
 
     def observe(self, partner: str, endpoint: str, method: str = "GET", status: int = 200, latency_ms: float = 0.0,
                 request_bytes: float = 0, response_bytes: float = 0, source: str | None = None, app: str = "default",
@@ -174,7 +181,7 @@ class Remote:
         kept = self._connection is not None
         connection = self._connection = self._connection or self._connect()
         try:
-            connection.request("GET", self._path("/decisions"), headers=self._headers())
+            connection.request("GET", self._path(self._question), headers=self._headers())
             answer = connection.getresponse()
             body = answer.read()
         except Exception as error:
@@ -250,12 +257,6 @@ def filled(template: str, path: str) -> str:
                 rest.append(given[at])
     behind = "&".join((*rest, query) if query else rest)
     return "/".join(parts) + (f"?{behind}" if behind else "")
-
-
-def sensitive(rules: Iterable[Any]) -> None:
-    """Raises ConfigError where a rule wants what only a Monitor can do."""
-    if any(rule.sensitivity != 1.0 for rule in rules):
-        raise ConfigError("sensitivity of a route is set; with gateway_url scores are the gateway's: leave it at 1")
 
 
 def _forked() -> None:
