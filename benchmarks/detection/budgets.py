@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,47 +33,37 @@ class Kept:
     seconds: float
 
 
-def one(task: tuple[int, int, float]) -> tuple[float, list[tuple[int, list[float]]]]:
-    """Days, and for each of NOMINAL the false throttles and what was found, s."""
-    seed, partners, hours = task
+def one(task: tuple[int, int, float, list[dict[str, Any]]]) -> tuple[float, list[tuple[int, list[float]]]]:
+    """Days of one hard stream, and with each of the settings its false throttles and what was found, s."""
+    seed, partners, hours, settings = task
     simulation = simulate(partners, hours, seed, strength=None, hard=True)
     answers = []
-    for nominal in NOMINAL:
-        levels = verdicts.changes(simulation, false_throttles_per_partner_year=nominal)
+    for each in settings:
+        levels = verdicts.changes(simulation, **each)
         wrong, _ = verdicts.wrong(simulation, levels, verdicts.THROTTLE)
-        found = [each.seconds[1] for each in verdicts.found(simulation, levels) if each.attack.kind != "fleet"]
+        found = [attack.seconds[1] for attack in verdicts.found(simulation, levels) if attack.attack.kind != "fleet"]
         answers.append((len(wrong), found))
     return verdicts.partner_days(simulation), answers
 
 
+def run(seeds: range, partners: int, hours: float, settings: list[dict[str, Any]]) -> tuple[float, list[tuple[int, list[float]]]]:
+    """The same of all seeds together."""
+    with ProcessPoolExecutor(2) as pool:
+        runs = list(pool.map(one, [(seed, partners, hours, settings) for seed in seeds]))
+    answers = [(sum(wrong for wrong, _ in answer), [seconds for _, found in answer for seconds in found])
+               for answer in zip(*(answers for _, answers in runs), strict=True)]
+    return sum(days for days, _ in runs), answers
+
+
 def kept(seeds: range, partners: int, hours: float) -> list[Kept]:
     """Each of NOMINAL on hard streams at these seeds."""
-    with ProcessPoolExecutor(2) as pool:
-        runs = list(pool.map(one, [(seed, partners, hours) for seed in seeds]))
-    days = sum(each for each, _ in runs)
-    answer = []
-    for i, nominal in enumerate(NOMINAL):
-        episodes = sum(answers[i][0] for _, answers in runs)
-        seconds = np.array([each for _, answers in runs for each in answers[i][1]])
-        answer.append(Kept(nominal, throttle_score(nominal), episodes / days * YEAR_DAYS, episodes, days,
-                           float(np.isfinite(seconds).mean()), float(np.median(seconds))))
-    return answer
-
-
-def cost(task: tuple[int, int, float]) -> tuple[float, list[int]]:
-    """Days, and the false throttles from each of SCORES on."""
-    seed, partners, hours = task
-    simulation = simulate(partners, hours, seed, strength=None, hard=True)
-    counts = []
-    for score in SCORES:
-        levels = verdicts.changes(simulation, thresholds=Thresholds(*around(score)))
-        counts.append(len(verdicts.wrong(simulation, levels, verdicts.THROTTLE)[0]))
-    return verdicts.partner_days(simulation), counts
+    days, answers = run(seeds, partners, hours, [{"false_throttles_per_partner_year": nominal} for nominal in NOMINAL])
+    return [Kept(nominal, throttle_score(nominal), wrong / days * YEAR_DAYS, wrong, days,
+                 float(np.isfinite(found).mean()), float(np.median(found)))
+            for nominal, (wrong, found) in zip(NOMINAL, answers, strict=True)]
 
 
 def costs(seeds: range, partners: int, hours: float) -> list[tuple[float, float]]:
     """(false throttles a partner and year, score at which throttle begins), for MEASURED of ztmon.budget."""
-    with ProcessPoolExecutor(2) as pool:
-        runs = list(pool.map(cost, [(seed, partners, hours) for seed in seeds]))
-    days = sum(each for each, _ in runs)
-    return [(sum(counts[i] for _, counts in runs) / days * YEAR_DAYS, score) for i, score in enumerate(SCORES)]
+    days, answers = run(seeds, partners, hours, [{"thresholds": Thresholds(*around(score))} for score in SCORES])
+    return [(wrong / days * YEAR_DAYS, score) for score, (wrong, _) in zip(SCORES, answers, strict=True)]
