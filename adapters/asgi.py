@@ -13,7 +13,7 @@ from typing import Any
 
 from ztcore.decision import Decision
 from ztcore.exchange import AsgiExchange
-from ztmon.adapters.templates import Templates, uncovered
+from ztmon.adapters.templates import Templates, inner, uncovered, walk
 from ztmon.gateway.http import Headers
 from ztmon.guard.callers import CLAIMS
 from ztmon.guard.guard import LEFT, Guard
@@ -153,6 +153,7 @@ class ZtmonMiddleware:
     def _start(self) -> None:
         self._said, self._watch.ready = True, self.guard.rules.plain
         try:
+            self.guard.know(path for path, _ in walk(inner(self.app), ""))
             self.guard.say(uncovered(self.app, self.guard.rules))
         except Exception as error:
             self.guard.failures.add("looking at the routes", error)

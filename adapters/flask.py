@@ -75,6 +75,9 @@ class Middleware(ZtmonMiddleware):
         except (HTTPException, RequestRedirect):
             return None
 
+    def _routes(self) -> Iterator[str]:
+        return (rule.rule for rule in self._flask.url_map.iter_rules())
+
     def _uncovered(self) -> Iterator[tuple[str, str]]:
         for rule in self._flask.url_map.iter_rules():
             methods = sorted((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}) or ["GET"]

@@ -1,11 +1,19 @@
 """Route templates of ASGI frameworks, from what they leave in the scope: Starlette, FastAPI and Litestar say which route it was;
 others leave at least the parameters of the path."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ztcore.exchange import Watch
+from ztmon.guard.callers import ROUTE
 from ztmon.guard.rules import Rules
+
+TOLD = {"ztmon.adapters.django"}
+"""Modules that, where they are in use, tell of routes nevertheless."""
+
+UNKNOWN = ("no routes could be read: paths are told apart as they come, unless the application leaves the route's template as "
+           f"{ROUTE}, as ztmon.adapters.django.route in Django's MIDDLEWARE does")
 
 KEPT = 4096
 """Templates remembered at once; more start anew."""
@@ -123,8 +131,8 @@ def uncovered(app: Any, rules: Rules) -> Iterator[tuple[str, str]]:
             yield path, "of a WebSocket only the handshake is seen, no message"
         elif is_mount(route):
             yield f"{path}/..", "an application without routes that could be read; its paths are told apart as they come"
-    if not seen:
-        yield "/..", "no routes could be read; paths are told apart as they come"
+    if not seen and not TOLD.intersection(sys.modules):
+        yield "/..", UNKNOWN
 
 
 def inner(app: Any) -> Any:

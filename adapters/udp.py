@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Self
 
@@ -55,36 +55,53 @@ class UdpListener:
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         """Where it listens."""
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        """Held by who starts, stops or changes it."""
         self._drops = self._waiting = self._buffer = 0
         _open.add(self)
 
     def start(self) -> Self:
         """Begin to receive. Raises RuntimeError for one that was stopped, or made before a fork."""
-        if self._socket is None:
-            raise RuntimeError("the listener was stopped, or was made by the process that this one was forked from; make another")
-        self._thread = threading.Thread(target=self._run, args=(self._socket.fileno(),), name="ztmon-udp", daemon=True)
-        self._thread.start()
+        with self._lock:
+            if self._socket is None:
+                raise RuntimeError("the listener was stopped, or was made by the process that this one was forked from; "
+                                   "make another")
+            self._begin(self._socket)
         return self
 
     def use(self, keys: Mapping[int, bytes] | None, back_seconds: float = 900.0, ahead_seconds: float = 10.0) -> None:
         """Go on with other keys, and other times that time stamps may be off. What comes meanwhile waits in the socket; what of
-        each sender came already is still known. Raises ConfigError, and then nothing changes."""
-        if self._socket is None:
-            return
-        signed_or_near(self.address[0], bool(keys))
-        running = self._thread is not None
-        self._pause()
-        try:
-            self._receiver.use(back_seconds, ahead_seconds, dict(keys or {}))
-        except ValueError as error:
-            raise ConfigError(f"udp_keys: {error}") from None
-        finally:
-            if running:
-                self.start()
+        each sender came already is still known. One that was stopped stays so. Raises ConfigError, and then nothing changes."""
+        with self._lock:
+            if self._socket is None:
+                return
+            signed_or_near(self.address[0], bool(keys))
+            running = self._thread is not None
+            self._end(self._receiver.pause)
+            try:
+                self._receiver.use(back_seconds, ahead_seconds, dict(keys or {}))
+            except ValueError as error:
+                raise ConfigError(f"udp_keys: {error}") from None
+            finally:
+                if running:
+                    self._begin(self._socket)
 
-    def _pause(self) -> None:
+    def stop(self) -> None:
+        """End; what had come by then is taken in. May be called twice."""
+        with self._lock:
+            self._end(self._receiver.stop)
+            if self._socket is not None:
+                self._look()
+                self._socket.close()
+                self._socket = None
+
+    def _begin(self, socket: socket.socket) -> None:
+        self._thread = threading.Thread(target=self._run, args=(socket.fileno(),), name="ztmon-udp", daemon=True)
+        self._thread.start()
+
+    def _end(self, leave: Callable[[], None]) -> None:
         if self._thread is not None:
-            self._receiver.stop()
+            leave()
             self._thread.join()
             self._thread = None
 
@@ -94,16 +111,9 @@ class UdpListener:
         except OSError:
             log.exception("receiving telemetry by UDP ended")
 
-    def stop(self) -> None:
-        """End; what had come by then is taken in. May be called twice."""
-        self._pause()
-        if self._socket is not None:
-            self._look()
-            self._socket.close()
-            self._socket = None
-
     def _forked(self) -> None:
         """In a child there is no thread, and what is left of the parent's is let go without telling the parent's thread."""
+        self._lock = threading.Lock()
         self._thread = None
         if self._socket is not None:
             self._socket.close()

@@ -6,13 +6,16 @@ What happens to a request, and what the settings mean, is in ztmon/guard; this o
 come: a list that the application returns is returned as it is, anything else is counted while the server reads it.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from http.client import responses
 from typing import Any
 
 from ztcore.exchange import WsgiExchange
+from ztmon.adapters.templates import TOLD, UNKNOWN
+from ztmon.errors import ConfigError
 from ztmon.gateway.http import Headers
-from ztmon.guard.callers import CLAIMS, ROUTE
+from ztmon.guard.callers import CLAIMS
 from ztmon.guard.guard import Guard
 from ztmon.guard.refusal import Stopped, left_of
 
@@ -29,6 +32,8 @@ class ZtmonMiddleware:
     def __init__(self, application: Any, /, monitor: Any = None, **settings: Any) -> None:
         self.app = application
         self.guard = Guard(monitor, **settings)
+        if self.guard.delay:
+            raise ConfigError("delay_ms is set; only ASGI can let a call wait: leave it out")
         self._watch = self.guard.watch(self._find(), "HTTP_" + self.guard.key_header.upper().replace("-", "_"))
         self._said = False
 
@@ -130,11 +135,17 @@ class ZtmonMiddleware:
 
     def _uncovered(self) -> Iterator[tuple[str, str]]:
         """Routes that are not watched, and why."""
-        yield "/..", f"WSGI says nothing of routes: paths are told apart as they come where the application leaves no {ROUTE}"
+        if not TOLD.intersection(sys.modules):
+            yield "/..", UNKNOWN
+
+    def _routes(self) -> Iterator[str]:
+        """Templates of the application's routes, where they are known."""
+        yield from ()
 
     def _start(self) -> None:
         self._said, self._watch.ready = True, self.guard.rules.plain
         try:
+            self.guard.know(self._routes())
             self.guard.say(self._uncovered())
         except Exception as error:
             self.guard.failures.add("looking at the routes", error)

@@ -8,7 +8,7 @@ import pytest
 from ztmon import Action, Config, Monitor
 
 from . import webapps
-from .frameworks import ASGI, CHUNK, TEMPLATES, WSGI
+from .frameworks import ASGI, CHUNK, TEMPLATES, WSGI, fastapi, flask
 from .servers import until
 from .webapps import call, problem
 
@@ -66,6 +66,58 @@ def test_routes_of_django_are_known_however_they_are_written(kind):
         assert last(calls, 1).endpoint == "/shops/<int:shop>/bills/<bill>"
         assert call(port, "/nothing/here")[0] == 404
         assert last(calls, 2).endpoint == "/nothing/here"
+        assert call(port, "/pages/../../etc/passwd")[0] == 200
+        assert "suspicious_patterns" in [reason.signal for reason in last(calls, 3).decision.reasons]
+
+
+@pytest.mark.parametrize(("pattern", "found"), [
+    ("orders/<int:order>", "/orders/<int:order>"), (r"^orders/(?P<order>[0-9]+)/$", "/orders/<order>/"), ("", "/"), ("^$", "/"),
+    (r"shops/<int:shop>/^bills/(?P<bill>[a-z]+)(?:\.json)?$", "/shops/<int:shop>/bills/<bill>"), (r"^feed\.xml$", "/feed.xml"),
+    (r"^(?P<a>x(?:y)z)/(?P<b>\w+)/?$", "/<a>/<b>/"), (r"^(?i)c/(\d+)/comments/(\d+)/\Z", "/c/<var>/comments/<var>/"),
+    (r"^n/(a(b)c)/(\(x)$", "/n/<var>/<var>"), (r"^.*$", ""), (r"^orders/\d+/$", ""), ("orders/[0-9]+/", ""),
+    (r"^(?:en|de)/x/$", ""),
+    (r"^a/[(]/(\d+)$", ""), (r"^a/(\d+$", ""), (r"^a/([]()]+)/b$", "/a/<var>/b"), (r"^\$x/\^/(?=y)$", ""), (r"^\$x/\^$", "/$x/^"),
+    ("^a\\", "/a"), ("en/about/", "/en/about/"),
+])
+def test_expressions_of_django_become_templates_or_nothing(pattern, found):
+    """Groups are parameters; what else stands for many paths is no template."""
+    from ztmon.adapters.django import template
+    assert template(pattern) == found
+
+
+def test_the_words_of_routes_are_known_and_settings_of_none_are_told_of(caplog):
+    """A route's own words are shown from the first call; a key that stands for no route is warned of, one that does is not."""
+    for factory, serve, key in ((flask, webapps.wsgi, "/orders/<x>"), (fastapi, webapps.asgi, "/orders/{x}")):
+        monitor = Monitor()
+        caplog.clear()
+        app = factory(monitor=monitor, partner="acme", exempt=("/healthz", "/nope"), routes={
+            key: {"sensitivity": 2.0}, "POST /orders": {"max_action": "alert"}, "/orders/7": {"exempt": True},
+            "/order/{x}": {"exempt": True}, "GET /nope/here": {"exempt": True}})
+        with serve(app) as port:
+            call(port, "/orders/1")
+        until(lambda monitor=monitor: monitor.profile("acme") is not None)
+        assert monitor.profile("acme").endpoints == (("GET /orders/{id}", 1),)
+        said = [record.getMessage() for record in caplog.records if "no route matches" in record.getMessage()]
+        assert [line.split("'")[1] for line in said] == ["/order/{x}", "GET /nope/here", "/nope"]
+
+
+def test_an_application_under_a_mount_says_its_route():
+    """Starlette knows the mount, and the application under it its own route."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from ztmon.adapters.fastapi import ZtmonMiddleware
+
+    async def under(scope, receive, send):
+        scope["ztmon.route"] = "/dj/orders/<int:order>"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    calls = []
+    app = ZtmonMiddleware(Starlette(routes=[Mount("/dj", under)]), Monitor(), on_call=calls.append)
+    with webapps.asgi(app) as port:
+        assert call(port, "/dj/orders/17")[0] == 200
+        assert last(calls, 1).endpoint == "/dj/orders/<int:order>"
 
 
 def test_bodies_are_counted(running):

@@ -110,6 +110,7 @@ def test_the_environment_is_read_only_when_asked(monkeypatch):
 
 
 @pytest.mark.parametrize(("written", "read"), [
+    ("null", ()),
     ("acme", ("acme",)), ("acme, globex", ("acme", "globex")), ('["a,b", "c"]', ("a,b", "c")), ("", ()), (" acme,, ", ("acme",)),
 ])
 def test_a_list_in_the_environment(monkeypatch, written, read):
@@ -122,12 +123,29 @@ def test_a_list_in_the_environment(monkeypatch, written, read):
 
 
 def test_a_secret_in_a_bad_variable_is_not_shown(monkeypatch):
-    """Keys for UDP are one."""
-    monkeypatch.setenv("ZTMON_GATEWAY_UDP_KEYS", '["1:c0ffee')
-    with pytest.raises(ztmon.ConfigError) as raised:
-        Config.from_env()
-    assert "ZTMON_GATEWAY_UDP_KEYS is (hidden)" in str(raised.value)
-    assert "c0ffee" not in str(raised.value)
+    """Keys for UDP are one, however wrong they are."""
+    for value in ('["1:c0ffee', '[{"1":"c0ffee"}]', '[["1:c0ffee"]]', '{"1":"c0ffee"}', "1:c0ffee", '["1:c0ffee", 7]'):
+        monkeypatch.setenv("ZTMON_GATEWAY_UDP_KEYS", value)
+        with pytest.raises(ztmon.ConfigError) as raised:
+            Config.from_env()
+        assert "(hidden)" in str(raised.value)
+        assert "c0ffee" not in str(raised.value)
+
+
+def test_two_keys_have_two_numbers():
+    """Else one of them would be lost, which is how a rotation goes wrong."""
+    with pytest.raises(ztmon.ConfigError, match="each number once"):
+        ztmon.GatewayConfig(udp_keys=("1:" + "11" * 16, "1:" + "22" * 16))
+
+
+def test_a_variable_that_is_nearly_a_setting_is_warned_of(monkeypatch, caplog):
+    """What resembles no setting is left alone: it may be somebody else's."""
+    for name in ("ZTMON_SHADOW", "ZTMON_GATEWAY_UDP_KEY", "ZTMON_OF_SOMEBODY_ELSE", "ZTMON_CAPACITY"):
+        monkeypatch.setenv(name, "1")
+    Config.from_env()
+    assert [record.getMessage() for record in caplog.records] == [
+        "environment: there is no setting ZTMON_GATEWAY_UDP_KEY; did you mean ZTMON_GATEWAY_UDP_KEYS?",
+        "environment: there is no setting ZTMON_SHADOW; did you mean SHADOW_MODE?"]
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -139,7 +157,12 @@ def test_an_empty_environment_gives_the_defaults():
     ("SHADOW_MODE", "perhaps", "SHADOW_MODE"),
     ("ZTMON_CAPACITY", "many", "ZTMON_CAPACITY"),
     ("ZTMON_CAPACITY", "0", "capacity is 0"),
-    ("ZTMON_ALLOW", "[", "ZTMON_ALLOW is '['; it begins as a list in JSON and is none"),
+    ("ZTMON_ALLOW", "[", "ZTMON_ALLOW is '['; it begins as JSON and is none"),
+    ("ZTMON_ALLOW", '"acme"', "allowed is a list: names with commas between, or one in JSON"),
+    ("ZTMON_ALLOW", "'acme'", "it begins as JSON and is none"),
+    ("ZTMON_ALLOW", "[" * 100_000, "it begins as JSON and is none"),
+    ("ZTMON_MAX_ACTION", "big=alert", "ZTMON_MAX_ACTION"),
+    ("ZTMON_MAX_ACTION", '"big"', "ZTMON_MAX_ACTION is 'big'; allowed is a map in JSON"),
     ("ZTMON_ALLOW", "[1]", "ZTMON_ALLOW"),
     ("ZTMON_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,nowhere", "trusted_proxies"),
 ])

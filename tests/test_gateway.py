@@ -210,6 +210,22 @@ def test_settings_changed_while_running_win_until_they_are_cleared(tmp_path):
             gateway.until(lambda wanted=wanted: wanted in [(line["why"], line["after"]) for line in audit(gateway)])
 
 
+def test_without_a_store_a_change_lasts_as_long_as_the_process(tmp_path):
+    """Neither SIGHUP nor time undoes what people decided; each is in the log, with who and why."""
+    with Gateway(env={"SHADOW_MODE": "false"}) as gateway:
+        gateway.post(EVENT)
+        gateway.do("PUT", "/kill-switch", {"on": True, "reason": "an outage"})
+        gateway.do("PUT", "/partners/acme/allow", {"allowed": True, "reason": "ours"})
+        gateway.do("PATCH", "/config", {"changes": {"threshold_throttle": 70.0, "max_error_rate": None}, "reason": "try"})
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.until(lambda: any("settings were read again" in line for line in gateway.errors))
+        shown = gateway.get("/config")[1]
+        assert [shown["settings"][name]["value"] for name in ("kill_switch", "threshold_throttle")] == [True, 70.0]
+        assert shown["allow"] == ["default/acme"]
+        assert any("kill_switch is on by local (an outage)" in line for line in gateway.errors)
+        assert any("threshold_throttle is 70 by local (try)" in line for line in gateway.errors)
+
+
 def test_the_kill_switch_is_known_to_all_processes_of_a_store(tmp_path):
     """Turned on by one gateway, it is in force at another of the same state and store within seconds."""
     common = "--state", str(tmp_path / "state"),

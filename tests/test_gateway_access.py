@@ -1,6 +1,9 @@
 """Who may do what: tokens and their roles, proxies, pages of other sites, TLS with and without client certificates."""
 
 import json
+import re
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -243,7 +246,7 @@ def certificates(tmp_path_factory):
     new = ("-newkey", "rsa:2048", "-nodes")
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
     (folder / "san").write_text("subjectAltName=IP:127.0.0.1")
-    for name in ("server", "client"):
+    for name in ("server", "client", "renewed"):
         openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
                 "-out", f"{name}.pem", "-extfile", "san")
@@ -289,3 +292,31 @@ def test_a_certificate_that_cannot_be_used(certificates):
         assert process.returncode == 2
         assert complaints.count("\n") == 1
         assert "gateway.tls_certificate" in complaints
+
+
+def test_renewed_certificates_are_taken_on_both_ports(certificates, tmp_path):
+    """SIGHUP: the gateway and the reverse proxy show the new one; a file that is none changes nothing."""
+    def copy(name):
+        for kind in ("pem", "key"):
+            shutil.copy(certificates / f"{name}.{kind}", tmp_path / f"here.{kind}")
+
+    def shown(port):
+        with socket.create_connection(("127.0.0.1", port)) as plain, \
+                trusting(certificates).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+            return secure.getpeercert()["serialNumber"]
+
+    copy("server")
+    words = ("--tls-certificate", str(tmp_path / "here.pem"), "--tls-key", str(tmp_path / "here.key"))
+    with Gateway(*words, "--upstream", "http://127.0.0.1:1", "--upstream-port", "0", "--udp", "-",
+                 context=trusting(certificates)) as gateway:
+        port = int(re.search(r"port (\d+)", gateway.process.stdout.readline())[1])
+        before = shown(gateway.port)
+        assert shown(port) == before
+        copy("renewed")
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.until(lambda: shown(gateway.port) != before)
+        gateway.until(lambda: shown(port) == shown(gateway.port))
+        (tmp_path / "here.pem").write_text("no certificate")
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.until(lambda: any("settings stay as they were" in line for line in gateway.errors))
+        assert shown(port) == shown(gateway.port) != before

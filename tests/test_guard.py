@@ -236,6 +236,17 @@ def test_a_decision_says_how_many_calls_are_left():
     assert monitor.check("busy", timestamp=now).remaining == -1
 
 
+def test_a_throttle_is_waited_for_no_longer_than_it_lasts():
+    """Where the level ends before the next token would come, the wait is until then."""
+    monitor = Monitor(Config(shadow=False))
+    monitor.observe("acme", "/x")
+    monitor.pin("acme", Action.THROTTLE, ttl=12.0, reason="a test")
+    while not (found := monitor.check("acme")).enforced:
+        continue
+    assert found.interval == pytest.approx(60.0)
+    assert 8.0 < found.retry_after <= 12.0
+
+
 @BOTH
 def test_a_throttled_call_that_passes_is_observed(monitor, ask):
     """What passes under a throttle is observed as ever, whatever is added to its answer."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 
 import pytest
@@ -209,6 +210,51 @@ def test_a_route_is_as_sensitive_as_with_a_monitor():
             assert ask("calm", "/orders", "POST") == 200
             assert ask("pinned", "/unchanged") == 403
             assert ask("pinned", "/stream") == 200
+
+
+def test_what_an_adapter_asks_is_what_the_document_allows(gateway):
+    """Sensitivities as they are written down match the pattern in the OpenAPI."""
+    document = gateway.get("/openapi.json")[1]
+    (parameter,) = document["paths"]["/decisions"]["get"]["parameters"]
+    asking = remote.Remote(url(gateway), hash_key=b"k" * 16, sensitivities=(0.1, 0.25, 1 / 3, 10.0, 7))
+    text = asking._question.partition("sensitivity=")[2]
+    assert re.fullmatch(parameter["schema"]["pattern"], text)
+    assert gateway.get(f"/decisions?sensitivity={text}")[0] == 200
+
+
+def test_a_blocked_partner_may_be_throttled_on_one_route(gateway):
+    """By its own token bucket, as with a monitor."""
+    for i in range(40):
+        gateway.post([EVENT | {"partnerId": "steady", "timestamp": now_ms() - 800_000 + i * 20_000, "count": 100}])
+    pin(gateway, "steady")
+    asking = remote.Remote(url(gateway), hash_key=b"k" * 16, refresh_seconds=0.05)
+    until(lambda: asking.check("steady").enforced)
+    found = asking.check_route("steady", most=2)
+    assert (found.level, found.enforced) == (2, False)
+    assert 0.05 < found.interval < 1.0
+    assert found.remaining > 5
+
+
+def test_a_gateway_that_answers_something_else_was_reached(tmp_path, caplog):
+    """The log says what it answered, where, and what to do."""
+    store = tmp_path / "z.db"
+    control = ztmon("token", "add", "boss", "--role", "control", "--store", str(store)).split()[-1]
+    token = ztmon("token", "add", "shop", "--role", "telemetry", "--app", "shop", "--store", str(store)).split()[-1]
+    with Gateway("--udp", "-", store=store, token=control) as gateway:
+        for path, given, said in (("/wrong", token, "answered 404: gateway_url= should be its address"),
+                                  ("", None, "answered 401: give token= of `ztmon token add` with the role telemetry")):
+            asking = remote.Remote(url(gateway) + path, token=given, hash_key=b"k" * 16)
+            until(lambda asking=asking: asking.away)
+            (line,) = [record.getMessage() for record in caplog.records if said in record.getMessage()]
+            assert line.startswith(f"the gateway at 127.0.0.1:{gateway.port} answered")
+        asking = remote.Remote(url(gateway), token=token, hash_key=b"k" * 16)
+        with pytest.raises(ConnectionError, match="answered 403: give token= of `ztmon token add` with the role control"):
+            asking.reauthenticated("acme")
+        asking.observe("acme", "/orders/1")
+        asking.flush()
+        assert asking.stats()["dropped"] == 1
+        assert any("can use none of 1 events: appId is none that this token may send telemetry for" in record.getMessage()
+                   for record in caplog.records)
 
 
 @pytest.mark.parametrize("asked", ["x", "nan", "0", "11", "1,,x", ",".join(f"0.{i + 10}" for i in range(17))])

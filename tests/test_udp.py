@@ -169,11 +169,13 @@ def test_keys_are_changed_without_losing_anything(monitor):
         done = threading.Event()
 
         def send():
-            for i in range(1, 2001):
-                out.send(one(i))
-                if i % 100 == 0:        # the buffer is bounded, and under CI small
-                    until(lambda: listener.stats()["datagrams"] == i)  # noqa: B023
-            done.set()
+            try:
+                for i in range(1, 2001):
+                    out.send(one(i))
+                    if i % 100 == 0:        # the buffer is bounded, and under CI small
+                        until(lambda: listener.stats()["datagrams"] == i)  # noqa: B023
+            finally:
+                done.set()
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -201,6 +203,47 @@ def test_keys_are_changed_without_losing_anything(monitor):
     listener.use({})
     with UdpListener(monitor, "0.0.0.0", 0, keys={1: SECRET}) as listener, pytest.raises(ConfigError, match="there is no key"):
         listener.use({})
+
+
+def test_keys_are_changed_during_a_flood(monitor):
+    """Who sends without end, however wrongly signed, holds off neither other keys nor the end."""
+    with UdpListener(monitor, port=0, keys={1: SECRET}) as listener, sender(listener) as out:
+        done = threading.Event()
+        forged = signed(event(), key=b"another")
+
+        def send():
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    out.send(forged)
+
+        threads = [threading.Thread(target=send) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            until(lambda: listener.stats()["refused_forged"] > 100)
+            for _ in range(3):
+                listener.use({1: SECRET, 2: SECRET})
+            assert not done.is_set()
+            listener.stop()
+            assert not done.is_set()
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+
+
+def test_a_change_of_keys_and_the_end_do_not_get_in_each_others_way(monitor):
+    """Whoever comes first: no thread is left, and what was stopped stays so."""
+    for _ in range(200):
+        listener = UdpListener(monitor, port=0, keys={1: SECRET}).start()
+        thread = threading.Thread(target=listener.use, args=({2: SECRET},))
+        thread.start()
+        listener.stop()
+        thread.join()
+        assert listener._thread is None
+    assert [thread.name for thread in threading.enumerate() if thread.name == "ztmon-udp"] == []
+    with pytest.raises(RuntimeError, match="was stopped"):
+        listener.start()
 
 
 def test_ipv6_and_a_second_start(monitor):

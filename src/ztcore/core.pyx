@@ -72,7 +72,7 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
     check."""
     cdef int level = decision_level(word)
     cdef Decision d = Decision.__new__(Decision)
-    cdef int64_t until
+    cdef int64_t until, wait
     d.level = level
     d.score = decision_score(word)
     d.enforced = enforced(&t.header.policy, word)
@@ -87,15 +87,15 @@ cdef Decision decide(const Table *t, Row *row, uint64_t word, const Verdict *v, 
         d.whys = row.whys if level else 0
         memcpy(d.why, row.why, sizeof(row.why))
     if d.enforced:
+        until = row.pin_until if word & DECISION_PINNED else expires(&t.header.policy, row)
         if level == 2:
+            wait = throttle_wait(row, now, take)
             d.interval = throttle_interval(row) * 1e-9
-            d.retry_after = throttle_wait(row, now, take) * 1e-9
             d.remaining = throttle_left(row, now)
-            d.enforced = d.retry_after > 0.0
-        else:
-            until = row.pin_until if word & DECISION_PINNED else expires(&t.header.policy, row)
-            if now < until < INT64_MAX:
-                d.retry_after = (until - now) * 1e-9
+            d.enforced = wait > 0
+            d.retry_after = (wait if now + wait < until or until <= now else until - now) * 1e-9
+        elif now < until < INT64_MAX:
+            d.retry_after = (until - now) * 1e-9
     return d
 
 

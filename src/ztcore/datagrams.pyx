@@ -22,6 +22,7 @@ import numpy as np
 
 from ztcore.layout import EVENT
 
+from ztcore.atomic cimport word_load, word_store
 from ztcore.core cimport Core
 from ztcore.event cimport Event
 from ztcore.reception cimport (DATAGRAM_MOST, EVENTS_ROOM, NAMES_ROOM, OUTCOMES, Reception, reception_at, reception_datagram,
@@ -57,22 +58,29 @@ cdef inline int64_t now_ns() noexcept nogil:
     return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
 
 
-cdef int receive(Reception *reception, unsigned char *buffers, int socket, int bell, uint64_t *calls) noexcept nogil:
-    """Until the bell rings and the socket is empty; 0, or the errno that ended it."""
+cdef int receive(Reception *reception, unsigned char *buffers, int socket, int bell, const uint64_t *leave, uint64_t *calls) noexcept nogil:
+    """Until it is to leave: at once, or when the socket is empty, or what could have been in it has been taken in. 0, or the
+    errno that ended it."""
     cdef Turn turn
     cdef size_t at, step, size
-    cdef int i, n, rung = 0
+    cdef uint64_t asked, since = 0
+    cdef int i, n
     turn_make(&turn, buffers, STRIDE, DATAGRAM_MOST)
     while True:
+        asked = word_load(leave)
+        if asked == LEAVE_NOW or (asked and since and reception.bytes - since >= LAST_BYTES):
+            return 0
+        if asked and since == 0:
+            since = reception.bytes + 1
         n = turn_receive(&turn, socket)
         if n < 0:
             if errno == EINTR:
                 continue
             if errno != EAGAIN:
                 return errno
-            if rung:
+            if asked:
                 return 0
-            rung = turn_wait(socket, bell)
+            turn_wait(socket, bell)
             continue
         calls[0] += 1
         reception_at(reception, now_ns())
@@ -149,11 +157,11 @@ cdef class Receiver:
         PyMem_Free(self.buffers)
 
     def run(self, int socket):
-        """Receive from a UDP socket's descriptor until stop(); what had come by then is taken in. Raises OSError. One
-        thread at a time."""
+        """Receive from a UDP socket's descriptor until stop() or pause(). Raises OSError. One thread at a time."""
         cdef int failed
         with nogil:
-            failed = receive(self.reception, self.buffers, socket, self.bell, &self.calls)
+            failed = receive(self.reception, self.buffers, socket, self.bell, &self.leave, &self.calls)
+        word_store(&self.leave, 0)
         try:
             os.eventfd_read(self.bell)
         except BlockingIOError:
@@ -162,7 +170,13 @@ cdef class Receiver:
             raise OSError(failed, os.strerror(failed))
 
     def stop(self):
-        """End run(), from any thread."""
+        """End run(), from any thread; what is in the socket then is taken in, however much comes meanwhile."""
+        word_store(&self.leave, LEAVE_EMPTY)
+        os.eventfd_write(self.bell, 1)
+
+    def pause(self):
+        """End run(), from any thread; what is in the socket stays there."""
+        word_store(&self.leave, LEAVE_NOW)
         os.eventfd_write(self.bell, 1)
 
     def take(self, datagram, now=None):

@@ -17,7 +17,7 @@ class Engine(Core):
     @property
     def holds(self) -> tuple[int, ...]: ...
     def peek(
-        self, partner: str, app: str = "default", timestamp: float | None = None, sensitivity: float = 1.0
+        self, partner: str, app: str = "default", timestamp: float | None = None, sensitivity: float = 1.0, most: int = 4
     ) -> Decision: ...
     def pin(
         self, partner: str, level: int, until: float, app: str = "default", timestamp: float | None = None

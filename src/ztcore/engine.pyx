@@ -317,14 +317,14 @@ cdef class Engine(Core):
         journal_free(journal)
         return found[:n]
 
-    def peek(self, partner, app="default", timestamp=None, double sensitivity=1.0):
+    def peek(self, partner, app="default", timestamp=None, double sensitivity=1.0, int most=4):
         """check_route() that takes no token."""
         cdef Row *row = NULL
         cdef int64_t now = 0
         cdef uint64_t word = self.in_force(partner, app, timestamp, &row, &now)
         if word == 0:
             return CALM
-        word = decision_on_route(&self.table.header.policy, word, row.max_action, <float>sensitivity, 4)
+        word = decision_on_route(&self.table.header.policy, word, row.max_action, <float>sensitivity, most)
         return decide(&self.table, row, word, NULL, now, False, self.own_signals)
 
     def row(self, partner, app="default"):

@@ -39,11 +39,6 @@ cdef inline Py_ssize_t route_place(object route) noexcept:
     return <Py_ssize_t>((<size_t><PyObject *>route >> 4) % PLACES)
 
 
-cdef inline bint is_bare(template):
-    """Whether it has no parameters, however they are written."""
-    return "{" not in template and "<" not in template
-
-
 cdef class Watch:
     """check, observe: the Monitor's; find(scope): route template or None; failed(what, error): counts; late(exchange): where only
     the address named it, what the application found out meanwhile; told(exchange, ...): None, or called after each; fixed: the one
@@ -83,7 +78,7 @@ cdef class Watch:
 
     def know(self, route, int slashes, template):
         """The template of a route whose path has so many slashes where it is under no prefix."""
-        self.routes[route_place(route)] = (route, slashes, template, is_bare(template))
+        self.routes[route_place(route)] = (route, slashes, template, "{" not in template)
 
     @cython.binding(False)
     def asgi(self, dict scope, send):
@@ -174,7 +169,7 @@ cdef class Exchange:
         raise NotImplementedError
 
     cdef int tell(self, object method, object template, bint bare, object path, object query) except -1:
-        """bare: the template has no parameters, so that without a query the path says nothing more."""
+        """bare: the template is the path, which says nothing more without a query."""
         cdef Watch watch = self.watch
         cdef object endpoint = template, raw = None
         if query is not None:
@@ -321,8 +316,11 @@ cdef class AsgiExchange(Exchange):
             if known is not None and known[0] is route and <int>known[1] == slashes_of(path):
                 template, bare = known[2], known[3]
         if template is None:
-            template = self.watch.find(scope) if route is not None or "path_params" in scope else scope.get(_ROUTE)
-            bare = template is not None and is_bare(template)
+            if route is not None or "path_params" in scope:
+                template = self.watch.find(scope)
+            if template is None:
+                template = scope.get(_ROUTE)
+            bare = template == path
         return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
 
 
@@ -415,8 +413,7 @@ cdef class WsgiExchange(Exchange):
             path = root + path
         if not path.isascii():          # PEP 3333 has bytes here, each as a character
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        return self.tell(environ["REQUEST_METHOD"], template, template is not None and is_bare(template), path,
-                         query if query else None)
+        return self.tell(environ["REQUEST_METHOD"], template, template == path, path, query if query else None)
 
 
 cdef class Writer:

@@ -1,7 +1,11 @@
 """Settings from the environment, read by pydantic-settings. Imported by Config.from_env() only."""
 
 import json
+import logging
+import os
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import quote
 
@@ -10,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ztmon.errors import ConfigError
 from ztmon.gateway.settings import GatewayConfig
+
+log = logging.getLogger("ztmon")
 
 NAMES = {"shadow": "SHADOW_MODE", "auto_throttle": "ENABLE_AUTO_THROTTLE"}
 """Settings whose documented variable is not ZTMON_ and their name."""
@@ -30,14 +36,17 @@ SECRETS = {"REDIS_PASSWORD", "ZTMON_REDIS", "ZTMON_HASH_KEY", "ZTMON_GATEWAY_UDP
 
 def _listed(value: Any) -> Any:
     """A list as it may be written: with commas between, or as JSON."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
+    if not isinstance(value, str) or value.strip() == "null":
+        return None if isinstance(value, str) else value
+    if not value.lstrip().startswith(("[", "{", '"', "'")):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it begins as a list in JSON and is none: {error}") from None
+        found = json.loads(value)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"it begins as JSON and is none: {error}") from None
+    if not isinstance(found, list):
+        raise ValueError("allowed is a list: names with commas between, or one in JSON")
+    return found
 
 
 def variable(name: str) -> str:
@@ -77,6 +86,8 @@ def read(config: type) -> dict[str, Any]:
         found = model().model_dump(exclude_unset=True)
     except (ValidationError, ValueError) as error:
         raise ConfigError(f"environment: {_plain(error)}") from error
+    found = {name: value for name, value in found.items() if name not in LISTS or value is not None}
+    _tell_unknown(alias for field in shown.values() for alias in field[1].validation_alias.choices)
     where = {name: found.pop(name.lower()) for name in REDIS if name.lower() in found}
     if "REDIS_HOST" in where and "redis" not in found:
         found["redis"] = _redis_url(where["REDIS_HOST"], where.get("REDIS_PORT") or 6379, where.get("REDIS_PASSWORD"))
@@ -93,6 +104,17 @@ def read(config: type) -> dict[str, Any]:
     return found
 
 
+def _tell_unknown(known: Iterable[str]) -> None:
+    """Warn of variables that are nearly the name of a setting."""
+    names = set(known)
+    meant = {name: name for name in names if name.startswith("ZTMON_")}
+    meant |= {f"ZTMON_{of.upper()}": name for of, name in NAMES.items()}
+    meant |= {f"ZTMON_GATEWAY_{of.upper()}": name for of, name in GATEWAY_NAMES.items()}
+    for name in sorted(os.environ):
+        if name.startswith("ZTMON_") and name not in names and (near := get_close_matches(name, meant, 1, 0.85)):
+            log.warning("environment: there is no setting %s; did you mean %s?", name, meant[near[0]])
+
+
 def _redis_url(host: str, port: int, password: str | None) -> str:
     """REDIS_HOST, REDIS_PORT and REDIS_PASSWORD as one URL."""
     login = f":{quote(password, safe='')}@" if password else ""
@@ -104,6 +126,8 @@ def _plain(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        shown = "(hidden)" if name in SECRETS else repr(first["input"])
-        return f"{name} is {shown}; {first['msg'].removeprefix('Value error, ')}"
+        shown = "(hidden)" if first["loc"][0] in SECRETS else repr(first["input"])
+        said = first["msg"].removeprefix("Value error, ")
+        said = said.replace("Input should be a valid dictionary", "allowed is a map in JSON")
+        return f"{name} is {shown}; {said}"
     return str(error).split("\n")[0]

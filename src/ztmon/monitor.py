@@ -119,12 +119,15 @@ class Monitor(People):
         order = np.lexsort((-found["score"], -found["level"].astype(int)))[:limit]
         return [row for key in found["key"][order] if (row := row_of(self, int(key))) is not None]
 
-    def highest(self, level: Action) -> list[Profile]:
-        """Partners at that level or above."""
+    def highest(self, level: Action, score: float | None = None) -> list[Profile]:
+        """Partners at that level or above; score: and who is at alert with such a score or a higher one."""
         from ztcore.snapshot import row_of, scores
         self._let_fall()
         found = scores(self)
-        rows = [row_of(self, int(key)) for key in found["key"][found["level"] >= level]]
+        wanted = found["level"] >= level
+        if score is not None:
+            wanted |= (found["level"] == Action.ALERT) & (found["score"] >= score)
+        rows = [row_of(self, int(key)) for key in found["key"][wanted]]
         return [read_profile(self, row) for row in rows if row is not None]
 
     def listen(self, listener: Callable[[list[Change]], object]) -> None:

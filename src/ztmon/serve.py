@@ -164,10 +164,18 @@ def load_certificate(context: ssl.SSLContext, settings: GatewayConfig) -> None:
         raise ConfigError(f"gateway.tls_certificate: {settings.tls_certificate} cannot be used: {error}") from None
 
 
+def renew(context: ssl.SSLContext, settings: GatewayConfig) -> None:
+    """Take over renewed files, which are tried first. Raises ConfigError, and then nothing changes."""
+    load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings)
+    load_certificate(context, settings)
+
+
 async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket.socket, seed: int,
                  read: Reader | None) -> None:
     """Until told to stop."""
     life = None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)        # what was read a moment ago is new enough
     running: set[asyncio.Task[None]] = set()
     now_and_then = asyncio.ensure_future(_refresh(gateway))
     try:
@@ -175,15 +183,18 @@ async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket
             from ztmon.gateway.demo import Demo
             life = Demo(gateway.monitor, seed)
             await asyncio.to_thread(life.start)
-        loop = asyncio.get_running_loop()
-
         def stop() -> None:
             server.should_exit = True
             gateway.end()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: running.add(loop.create_task(reload(gateway, server, read))))
+        def again() -> None:
+            task = loop.create_task(reload(gateway, server, read))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, again)
         for beside in gateway.beside:
             await beside.start()
         settle()
@@ -191,6 +202,7 @@ async def _serve(gateway: "Gateway", server: "uvicorn.Server", listening: socket
         await server.serve(sockets=[listening])
     finally:
         now_and_then.cancel()
+        await asyncio.gather(*running)
         for beside in gateway.beside:
             await beside.stop()
         if life is not None:
@@ -210,14 +222,16 @@ async def reload(gateway: "Gateway", server: "uvicorn.Server", read: Reader | No
     try:
         names: list[str] = []
         later: list[str] = []
+        if server.config.ssl is not None:
+            renew(server.config.ssl, gateway.settings)
         if read is not None:
             file = await asyncio.to_thread(read)
             async with gateway.changing:
                 names, later = await gateway.reload(file)
+        for beside in gateway.beside:
+            beside.renew()
         await gateway.refresh()
-        if server.config.ssl is not None:
-            load_certificate(server.config.ssl, gateway.settings)
-        log.info("settings were read again; different now: %s", ", ".join(names) or "none")
+        log.info("settings were read again; different now: %s", gateway.runtime.said(names) or "none")
         if later:
             log.warning("different in the file, and waiting for the next start: %s", ", ".join(later))
     except ZtmonError as error:

@@ -206,11 +206,11 @@ class Http:
             said = answer.read()
             if answer.status in LATER:
                 raise _Later(f"the gateway answered {answer.status}", answer.getheader("Retry-After", ""))
-            if answer.status >= 300 and answer.status != 422:
+            if answer.status == 422:
+                raise ClientError(f"the gateway can use none of {usable} events: {_why(said)}")
+            if answer.status >= 300:
                 self.failures += 1
                 raise ClientError(f"the gateway answered {answer.status}: {said[:300].decode('utf-8', 'replace')}")
-            if answer.status == 422:
-                return 0
             try:
                 return int(msgspec.json.decode(said)["accepted"])
             except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
@@ -221,6 +221,15 @@ class Http:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _why(said: bytes) -> str:
+    """What a gateway says of the first event that it cannot use."""
+    try:
+        first = msgspec.json.decode(said)["problems"][0]
+        return f"{first['field']} {first['detail']}".strip()
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        return "its answer does not say why"
 
 
 class _Later(Exception):

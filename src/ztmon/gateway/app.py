@@ -119,6 +119,8 @@ class Gateway:
         self._refreshed = time.monotonic()
         await asyncio.to_thread(self.shelf.refresh)
         self.access.refreshed()
+        if self.shelf.store is None:        # changes last as long as the process
+            return
         try:
             async with self.changing:
                 changes = await asyncio.to_thread(read_changes, self.shelf.store)

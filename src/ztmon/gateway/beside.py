@@ -28,6 +28,9 @@ class Beside(Protocol):
     async def use(self, settings: "GatewayConfig") -> None:
         """Go on with them."""
 
+    def renew(self) -> None:
+        """Read certificates anew. Raises ConfigError, and then it goes on with those it has."""
+
     async def stop(self) -> None:
         """End, and take in what was accepted already. Called after the last request; also where start() was not."""
 

@@ -1,6 +1,7 @@
 """Routes that change something; each change is in the audit log under the token's name, with its reason."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +18,8 @@ from ztmon.gateway.runtime import Changes, write_changes
 
 if TYPE_CHECKING:
     from ztmon.gateway.app import Gateway
+
+log = logging.getLogger("ztmon.gateway")
 
 Why = Annotated[str, Meta(min_length=1, max_length=500, description="why, for the audit log")]
 Level = Literal["monitor", "alert", "throttle", "quarantine", "block"]
@@ -215,6 +218,7 @@ async def _put_in_force(gateway: "Gateway", changes: Changes, by: str, reason: s
     except ConfigError as error:
         raise Refused(422, str(error), field=str(error).split()[0]) from None
     await keep(gateway, changes)
+    log.warning("%s by %s (%s)", gateway.runtime.said(names) or "no setting is different", by, reason)
     gateway.hub.tell("settings", {"at": time.time(), "by": by, "reason": reason, "changed": names})
     return json_answer({"stored": gateway.shelf.store is not None, "settings": runtime.shown()})
 

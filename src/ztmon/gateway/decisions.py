@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from ztcore.decision import Decision
 from ztcore.levels import Action
 from ztmon.gateway.http import Answer, Refused, Request, json_answer
 from ztmon.gateway.routes import TELEMETRY, Parameter, Route
@@ -12,6 +11,7 @@ from ztmon.gateway.routes import TELEMETRY, Parameter, Route
 if TYPE_CHECKING:
     from ztmon.gateway.app import Gateway
     from ztmon.monitor import Monitor
+    from ztmon.profile import Profile
 
 SENSITIVITIES = 16
 """Of routes, in one question."""
@@ -40,29 +40,31 @@ def sensitivities(text: str) -> dict[str, float]:
 def enforced(monitor: "Monitor", wanted: dict[str, float]) -> list[dict[str, Any]]:
     """Partners on whom is acted, or would be on routes with those sensitivities. ends_seconds: when it ends at the latest, null:
     it has no end; interval: seconds between the calls that a throttle lets through; routes: the same by sensitivity."""
-    least = Action.ALERT if wanted else Action.THROTTLE
-    if not sum(monitor.levels()[least:]):
+    settings = monitor.settings
+    raised = max(wanted.values(), default=0.0)
+    if settings["shadow"] or settings["kill_switch"] or not sum(monitor.levels()[Action.ALERT if raised else Action.THROTTLE:]):
         return []
     found, now = [], time.time()
-    for profile in monitor.highest(least):
-        decision = monitor.peek(profile.partner, profile.app)
-        routes = {name: acted(monitor.peek(profile.partner, profile.app, sensitivity=value)) for name, value in wanted.items()}
-        one = acted(decision)
+    for profile in monitor.highest(Action.THROTTLE, settings["threshold_throttle"] / raised if raised else None):
+        one = shown(monitor, profile, 1.0)
+        routes = {name: shown(monitor, profile, value) for name, value in wanted.items()}
         if one["level"] != "monitor" or any(route["level"] != "monitor" for route in routes.values()):
-            found.append({"app": profile.app, "partner": profile.partner, **one, "score": round(decision.score, 1),
+            found.append({"app": profile.app, "partner": profile.partner, **one, "score": round(profile.score, 1),
                           "ends_seconds": None if profile.until is None else max(0.0, profile.until - now),
                           **({"routes": routes} if wanted else {})})
     return found
 
 
-def acted(decision: Decision) -> dict[str, Any]:
-    """What is done by it: "monitor" is nothing."""
-    if decision.enforced or decision.interval > 0.0:
-        return {"level": decision.action.name.lower(), "interval": decision.interval}
-    return {"level": "monitor", "interval": 0.0}
+def shown(monitor: "Monitor", profile: "Profile", sensitivity: float) -> dict[str, Any]:
+    """What is done with a partner, "monitor" being nothing, and how often its calls would pass were it throttled."""
+    decision = monitor.peek(profile.partner, profile.app, sensitivity=sensitivity)
+    if not decision.enforced and decision.interval == 0.0:
+        return {"level": "monitor", "interval": 0.0}
+    throttled = monitor.peek(profile.partner, profile.app, sensitivity=sensitivity, most=Action.THROTTLE)
+    return {"level": decision.action.name.lower(), "interval": throttled.interval}
 
 
-ONE = "(0[.][1-9]|[1-9]([.][0-9])?|10)"
+ONE = "[0-9]{1,2}([.][0-9]{1,17})?"
 OF_ROUTES = Parameter("sensitivity", f"what routes multiply scores with: at most {SENSITIVITIES} numbers from 0.1 to 10",
                       {"type": "string", "pattern": f"^{ONE}(,{ONE}){{0,{SENSITIVITIES - 1}}}$"})
 

@@ -58,6 +58,9 @@ class OpenTelemetry:
     async def use(self, settings: "GatewayConfig") -> None:
         """Likewise."""
 
+    def renew(self) -> None:
+        """It has none."""
+
     async def stop(self) -> None:
         """Send what there is, and end."""
         if self._provider is not None:

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,13 @@ def in_force(config: Config, changes: Changes) -> Config:
                    max_action={name: Action(level) for name, level in most.items() if level is not None})
 
 
+def _value(value: Any) -> str:
+    """Of a setting, in a line for people."""
+    if value is None:
+        return "unset"
+    return ("on" if value else "off") if isinstance(value, bool) else f"{value:g}"
+
+
 def different(one: "DataclassInstance", other: "DataclassInstance") -> list[str]:
     """Names of the settings in which two of a kind differ."""
     return [f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name)]
@@ -113,6 +120,11 @@ class Runtime:
             names.append("max_action")
         self.file, self.changes, self.config = file, changes, new
         return names
+
+    def said(self, names: Iterable[str]) -> str:
+        """Settings with the values that are in force now."""
+        force = self.config.engine_settings()
+        return ", ".join(f"{name} is {_value(force[name])}" if name in force else name for name in names)
 
     def took(self, changes: Changes) -> None:
         """The monitor has them already."""

@@ -47,6 +47,8 @@ def udp_keys(texts: tuple[str, ...]) -> dict[int, bytes]:
     found = {}
     for text in texts:
         number, _, secret = text.partition(":")
+        if int(number) in found:
+            raise ValueError("two keys have the same number")
         found[int(number)] = bytes.fromhex(secret)
     return found
 
@@ -71,7 +73,8 @@ _RULES: dict[str, Rule] = {
     "port": _whole(0, 65535),
     "udp_listen": (lambda x: isinstance(x, str), "an address"),
     "udp_port": (lambda x: x is None or _whole(0, 65535)[0](x), "a whole number from 0 to 65,535, or nothing"),
-    "udp_keys": (lambda x: isinstance(x, tuple) and _udp_keys(x), "a list of keys as NUMBER:HEXADECIMAL, of 16 to 64 bytes"),
+    "udp_keys": (lambda x: isinstance(x, tuple) and _udp_keys(x),
+                 "a list of keys as NUMBER:HEXADECIMAL, each number once, of 16 to 64 bytes"),
     "upstream": (lambda x: x is None or _upstream(x), "a URL such as http://127.0.0.1:8000"),
     "upstream_listen": (lambda x: isinstance(x, str), "an address"),
     "upstream_port": _whole(0, 65535),

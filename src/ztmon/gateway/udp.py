@@ -1,6 +1,7 @@
 """Telemetry by UDP beside the gateway's routes."""
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from ztmon.gateway.settings import udp_keys
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from ztmon.adapters.udp import UdpListener
     from ztmon.gateway.app import Gateway
     from ztmon.gateway.settings import GatewayConfig
+
+
+log = logging.getLogger("ztmon.gateway")
 
 
 class Udp:
@@ -35,7 +39,7 @@ class Udp:
         """Where it listens."""
         assert self.listener is not None
         address, port = self.listener.address
-        return f"Telemetry by UDP: {address} port {port}"
+        return f"Telemetry by UDP: {address} port {port}, {'signed' if self.gateway.settings.udp_keys else 'unsigned'}"
 
     def check(self, settings: "GatewayConfig") -> None:
         """Raises ConfigError where it would listen to anybody."""
@@ -46,6 +50,11 @@ class Udp:
         """Other keys; the socket stays, and what comes meanwhile waits in it."""
         if self.listener is not None:
             await asyncio.to_thread(self.listener.use, udp_keys(settings.udp_keys), settings.back_seconds, settings.ahead_seconds)
+            if not settings.udp_keys:
+                log.warning("telemetry by UDP is taken unsigned: there is no key")
+
+    def renew(self) -> None:
+        """It has none."""
 
     async def stop(self) -> None:
         """End; what had come is taken in."""

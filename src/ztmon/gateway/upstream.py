@@ -109,6 +109,12 @@ class Upstream:
         self.settings, seconds = settings, settings.upstream_seconds
         self.timeout = ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds)
 
+    def renew(self) -> None:
+        """Those of its own server. Raises ConfigError."""
+        from ztmon.serve import renew
+        if self._server is not None and self._server.config.ssl is not None:
+            renew(self._server.config.ssl, self.settings)
+
     async def stop(self) -> None:
         """End; requests under way have a few seconds."""
         if self._task is not None and self._server is not None:

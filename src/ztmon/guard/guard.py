@@ -12,11 +12,13 @@ from ztcore.exchange import Watch
 from ztcore.levels import Action
 from ztmon.errors import ConfigError
 from ztmon.guard.callers import CLAIMS, Callers
-from ztmon.guard.rules import HEALTH, Rule, Rules
+from ztmon.guard.rules import HEALTH, PARAMETER, Rule, Rules
 
 log = logging.getLogger("ztmon")
 
 LOG_EVERY = 60.0
+WORDS = 1000
+"""Of an application's routes that are taken for known."""
 LEFT = 499
 """The status by which a call is known whose caller left before the answer."""
 
@@ -83,6 +85,10 @@ class Guard:
             raise ConfigError(f"partner is {partner!r}; allowed is a name, or a function that finds it")
         if not isinstance(app, str) or not app:
             raise ConfigError(f"app is {app!r}; allowed is a name")
+        if isinstance(trusted_proxies, str):
+            raise ConfigError(f'trusted_proxies is {trusted_proxies!r}; allowed is a list of networks, such as ["10.0.0.0/8"]')
+        if gateway_url is None and (token is not None or hash_key is not None):
+            raise ConfigError("token and hash_key are for gateway_url, which is not given; a Monitor has neither")
         if latency not in ("first", "last"):
             raise ConfigError(f'latency is {latency!r}; allowed are "first" and "last"')
         if not 0.0 <= delay_ms <= 250.0:
@@ -93,6 +99,8 @@ class Guard:
         self.own = monitor is None
         self.monitor: Any
         if gateway_url is None:
+            if monitor is not None and not callable(getattr(monitor, "check", None)):
+                raise ConfigError(f"monitor is {monitor!r}; allowed is a ztmon.Monitor")
             self.monitor = _monitor() if monitor is None else monitor
         elif monitor is None:
             from ztmon.guard.remote import Remote
@@ -151,6 +159,18 @@ class Guard:
     def stats(self) -> dict[str, int]:
         """refused, unnamed: calls; failures: errors inside ztmon."""
         return {"refused": self.refused, "unnamed": self.unnamed, "failures": self.failures.count}
+
+    def know(self, templates: Iterable[str]) -> None:
+        """At the start: the application's own routes. What is written in them may be shown from their first use, and settings of
+        routes that there are not are told of."""
+        found = list(templates)
+        if not found:
+            return
+        words = {part for template in found for part in template.split("/") if part and not PARAMETER.search(part)}
+        if hasattr(self.monitor, "know_segments"):
+            self.monitor.know_segments(sorted(words)[:WORDS])
+        for key in self.rules.unmatched(found):
+            log.warning("ztmon: no route matches %r of routes= and exempt=; its settings apply to nothing", key)
 
     def say(self, uncovered: Iterable[tuple[str, str]]) -> None:
         """At the start: how it watches, and what it does not."""

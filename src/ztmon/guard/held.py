@@ -56,7 +56,7 @@ class Held:
         arrival = max(self.arrival, now)
         wait = arrival + interval - now - max(BURST_SECONDS, interval)
         if wait > 0.0:
-            return RemoteDecision(level, self.score, True, wait, interval, 0)
+            return RemoteDecision(level, self.score, True, min(wait, self.ends - now), interval, 0)
         self.arrival = arrival + interval
         return RemoteDecision(level, self.score, False, 0.0, interval, int(-wait / interval))
 

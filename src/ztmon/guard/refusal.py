@@ -8,8 +8,9 @@ from ztcore.decision import Decision
 from ztmon.gateway.forward import REFUSALS, headers_of, status_of
 from ztmon.gateway.http import Headers, Refused
 
-MINUTE = 60
-"""Seconds of the window that RateLimit-Policy names for a throttle."""
+WINDOW = 6.0
+"""Seconds of the window that RateLimit-Policy names for a throttle, whose bucket holds so many seconds' worth of calls; a
+slower one's holds one call."""
 
 PROBLEMS = {429: "https://iana.org/assignments/http-problem-types#quota-exceeded",
             403: "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"}
@@ -34,16 +35,18 @@ class Stopped(Exception):
 
 
 def left_of(decision: Decision) -> Headers:
-    """The same of a throttled call that passes: how many more may follow at once; where none, when the next may."""
+    """The same of a throttled call that passes: how many more may follow at once; where none, by when the next surely may."""
     return limits(decision, POLICIES[429], decision.remaining, 0.0 if decision.remaining else decision.interval)
 
 
 def limits(decision: Decision, policy: str, remaining: int = 0, wait: float | None = None) -> Headers:
     """RateLimit-Policy and RateLimit. Of a call that is refused: nothing is left until Retry-After."""
-    seconds = math.ceil(round(decision.retry_after if wait is None else wait, 3))
-    left = f'"{policy}";r={remaining}' + (f";t={max(1, seconds)}" if seconds > 0 else "")
+    wait = decision.retry_after if wait is None else wait
+    seconds = max(1, math.ceil(round(wait, 3))) if wait > 0.0 else 0
+    left = f'"{policy}";r={remaining}' + (f";t={seconds}" if seconds > 0 else "")
     if decision.interval > 0.0:
-        quota = f'"{policy}";q={max(1, round(MINUTE / decision.interval))};w={MINUTE}'
+        window = max(WINDOW, decision.interval)
+        quota = f'"{policy}";q={int(window / decision.interval + 1e-6)};w={math.ceil(round(window, 3))}'
     else:
         quota = f'"{policy}";q=0' + (f";w={seconds}" if seconds > 0 else "")
     return (b"ratelimit-policy", quota.encode()), (b"ratelimit", left.encode())

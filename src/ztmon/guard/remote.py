@@ -58,6 +58,7 @@ class Remote:
             raise ConfigError(f"routes have {len(asked)} different sensitivities; with gateway_url {SENSITIVITIES} are allowed")
         self._question = "/decisions" + (f"?sensitivity={','.join(map(repr, asked))}" if asked else "")
         self._url, self._found, self._token = url, found, token
+        self._where = f"{found.hostname}:{found.port or 9000}"
         self._refresh_seconds = refresh_seconds
         self._engine = _hasher(hash_key, token)
         self.hashes = self._engine is not None
@@ -117,11 +118,11 @@ class Remote:
                                self._headers())
             status = connection.getresponse().status
         except http.client.HTTPException as error:
-            raise ConnectionError(f"the gateway at {self._found.hostname} cannot be asked: {error}") from error
+            raise ConnectionError(f"the gateway at {self._where} cannot be asked: {error}") from error
         finally:
             connection.close()
         if status not in (200, 404, 409):
-            raise ConnectionError(f"the gateway at {self._found.hostname} answered {status}")
+            raise ConnectionError(f"the gateway at {self._where} {answered(status, 'control')}")
         if status == 200:
             self._held.pop((app, partner), None)
         return status == 200
@@ -174,7 +175,7 @@ class Remote:
                 held.arrival = known[key].arrival
         if self.away:
             self.away, self._logged = False, 0.0
-            log.warning("the gateway at %s is back: decisions are its own again", self._found.hostname)
+            log.warning("the gateway at %s is back: decisions are its own again", self._where)
 
     def _ask(self) -> bytes:
         """The gateway's decisions. One that closed a connection that was kept is asked once more."""
@@ -191,7 +192,7 @@ class Remote:
                 return self._ask()
             raise
         if answer.status != 200:
-            raise ConnectionError(f"it answered {answer.status}")
+            raise _Answered(answered(answer.status, "telemetry"))
         return body
 
     def _failed(self, error: Exception) -> None:
@@ -201,8 +202,9 @@ class Remote:
         self._held = {key: held for key, held in self._held.items() if held.ends > now}
         if self._logged == 0.0 or now - self._logged >= LOG_EVERY:
             self._logged = now
-            log.error("the gateway at %s cannot be reached (%s: %s): %d decisions stand until they end, nobody new is acted on",
-                      self._found.hostname, type(error).__name__, error, len(self._held))
+            what = str(error) if isinstance(error, _Answered) else f"cannot be reached ({type(error).__name__}: {error})"
+            log.error("the gateway at %s %s: decisions stand until they end (%d now), nobody new is acted on", self._where, what,
+                      len(self._held))
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._found.hostname, self._found.port or 9000
@@ -222,6 +224,17 @@ class Remote:
         self._lock = threading.Lock()
         if not self._stop.is_set():
             self._begin()
+
+
+class _Answered(Exception):
+    """The gateway was reached, and does not say what it was asked."""
+
+
+def answered(status: int, role: str) -> str:
+    """What to do about an answer that is none."""
+    if status in (401, 403):
+        return f"answered {status}: give token= of `ztmon token add` with the role {role}"
+    return f"answered {status}" + (": gateway_url= should be its address, with nothing behind it" if status == 404 else "")
 
 
 def _hasher(hash_key: bytes | str | None, token: str | None) -> Engine | None:

@@ -50,6 +50,8 @@ class Rules:
         if isinstance(exempt, str):
             raise ConfigError(f"exempt is {exempt!r}; allowed is a list of paths")
         self.other = other
+        self.given = [*routes, *(path for path in exempt if path not in HEALTH)]
+        """Keys as they were written."""
         self.exact: dict[str, dict[str, Rule]] = {}
         """By path, then by method ("": any)."""
         self._patterns: list[tuple[re.Pattern[str], str, Rule]] = []
@@ -75,6 +77,17 @@ class Rules:
             self._patterns.append((re.compile(pattern(path)), method, rule))
         else:
             self.exact.setdefault(path, {})[method] = rule
+
+    def unmatched(self, templates: Iterable[str]) -> list[str]:
+        """Keys that stand for none of an application's routes."""
+        routes = [(template, re.compile(pattern(template))) for template in templates]
+        found = []
+        for key in self.given:
+            path = key.rpartition(" ")[2]
+            regular = re.compile(pattern(path))
+            if not any(regular.fullmatch(template) or route.fullmatch(path) for template, route in routes):
+                found.append(key)
+        return found
 
     def find(self, method: str, path: str) -> Rule:
         """The rule of a request."""
