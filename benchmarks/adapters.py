@@ -2,6 +2,7 @@
 and OpenTelemetry.
 
     python benchmarks/adapters.py OUT.json      measure everything
+    python benchmarks/adapters.py small         its first part alone, in this process
     python benchmarks/adapters.py serve NAME    FastAPI under uvicorn, guarded by NAME, on a free port, which it prints
 
 In process: an application is called as a server calls it, with a scope made anew for each request; contenders take turns, and
@@ -12,6 +13,7 @@ requests a second by the clock, and by the server's processor time, for the mach
 import asyncio
 import atexit
 import json
+import logging
 import os
 import socket
 import statistics
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import gateway
 
-ROUNDS = 31
+PROCESSES, ROUNDS = 7, 31
 CALLS = 2000
 SERVED_ROUNDS = 25
 SECONDS = 1
@@ -252,8 +254,8 @@ def in_turn(contenders, turn, rounds):
             for name, times in found.items() if name != "none"} | {"none": {"us": statistics.median(none), "least_us": min(none)}}
 
 
-def in_process():
-    """All the tables."""
+def small():
+    """Applications that do next to nothing, in this process."""
     from ztmon.adapters.asgi import ZtmonMiddleware as Asgi
     from ztmon.adapters.wsgi import ZtmonMiddleware as Wsgi
     loop = asyncio.new_event_loop()
@@ -267,7 +269,24 @@ def in_process():
         result[f"wsgi {partners}"] = in_turn(
             {"none": plain_wsgi, "bare": BareWsgi(plain_wsgi), "ztmon": Wsgi(plain_wsgi, calm())},
             lambda app, texts=texts: turn_wsgi(app, texts), ROUNDS)
-        print(partners, result[f"asgi {partners}"], result[f"wsgi {partners}"], flush=True)
+    loop.close()
+    return result
+
+
+def in_process():
+    """All the tables. The small applications in several fresh processes: medians of these, of their ratios too."""
+    runs = [json.loads(subprocess.run([sys.executable, __file__, "small"], check=True, stdout=subprocess.PIPE).stdout)
+            for _ in range(PROCESSES)]
+    result = {}
+    for key, first in runs[0].items():
+        found = [run[key] for run in runs]
+        result[key] = {name: {what: statistics.median(run[name][what] for run in found) for what in one}
+                       for name, one in first.items()}
+        for what in ("us", "least_us"):
+            ratios = [run["ztmon"][what] / run["bare"][what] for run in found]
+            result[key][f"ratio_{what}"] = [statistics.median(ratios), min(ratios), max(ratios)]
+        print(key, result[key], flush=True)
+    loop = asyncio.new_event_loop()
     result["fastapi"] = in_turn({name: make_fastapi(name) for name in ("none", "bare", "ztmon", *PEERS)},
                                 lambda app: turn_asgi(app, loop, [b"key"]), 11)
     names = ("none", "bare", "ztmon", "Flask-Limiter", "OpenTelemetry")
@@ -345,8 +364,8 @@ def served():
 
 def main(out):
     warnings.simplefilter("ignore")
-    result = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load": os.getloadavg()[0], "rounds": ROUNDS,
-              "connections": CONNECTIONS, "served_rounds": SERVED_ROUNDS}
+    result = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load": os.getloadavg()[0], "processes": PROCESSES,
+              "rounds": ROUNDS, "connections": CONNECTIONS, "served_rounds": SERVED_ROUNDS}
     result["process"] = in_process()
     result["served"] = served()
     Path(out).parent.mkdir(exist_ok=True)
@@ -356,5 +375,8 @@ def main(out):
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2])
+    elif sys.argv[1] == "small":
+        logging.disable()
+        print(json.dumps(small()))
     else:
         main(sys.argv[1])

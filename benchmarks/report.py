@@ -138,13 +138,14 @@ ADAPTERS = """
 
 Measured on {date}: an application that answers two bytes from constants is called as a server calls it, with a scope made anew
 for each request, an API key and six other headers, at a route with a parameter; time of the processor that each contender
-adds, medians of {rounds} rounds in turn, and the least of all rounds, which other people's work disturbs least. *bare*: a
-wrapper of receive and send (start_response and body) that does nothing; *lean*: the same with a clock, a status, a size and two
-means a partner in Python. Allowed is twice the bare wrapper, and 5 us. The load of the machine of {cores} cores before it began
-was {load:.1f}.
+adds, medians of {processes} fresh processes: of each the median of {rounds} rounds in turn, and the least of them, which other
+people's work disturbs least. *bare*: a wrapper of receive and send (start_response and body) that does nothing; *lean*: the same
+with a clock, a status, a size and two means a partner in Python. *ratio*: to the bare wrapper in the same process, with the
+lowest and the highest of a process. Allowed is twice the bare wrapper, and 5 us. The load of the machine of {cores} cores
+before it began was {load:.1f}.
 
-| | partners | ztmon | least | bare | least | ratio of the least | lean, least |
-|---|---|---|---|---|---|---|---|
+| | partners | ztmon | bare | ratio | least, ztmon | bare | ratio | lean |
+|---|---|---|---|---|---|---|---|---|
 """
 
 ADAPTED = """
@@ -275,8 +276,11 @@ def adapters_part(adapters):
         if partners:
             ours, bare = x["ztmon"], x["bare"]
             lean = f"{x['lean']['least_us']:.1f} us" if "lean" in x else ""
-            text += (f"| {protocol.upper()} | {int(partners):,} | {ours['us']:.1f} us | {ours['least_us']:.1f} us | "
-                     f"{bare['us']:.1f} us | {bare['least_us']:.1f} us | {ours['least_us'] / bare['least_us']:.1f} | {lean} |\n")
+            text += f"| {protocol.upper()} | {int(partners):,} |"
+            for what in ("us", "least_us"):
+                ratio, least, most = x[f"ratio_{what}"]
+                text += f" {ours[what]:.1f} us | {bare[what]:.1f} us | {ratio:.2f} ({least:.2f} to {most:.2f}) |"
+            text += f" {lean} |\n"
     text += ADAPTED
     for key, name in (("fastapi", "FastAPI"), ("flask", "Flask")):
         x = process[key]
