@@ -50,8 +50,13 @@ class ZtmonMiddleware:
         exchange: AsgiExchange | None = None
         try:
             exchange = self._exchange(scope, send)
-            if not exchange:        # it is not clear that it may pass
-                exchange = await self._begun(exchange)
+            if not exchange:        # there is more to it
+                if exchange.clear:
+                    exchange.begin_now()
+                else:
+                    exchange = await self._begun(exchange)
+                if exchange is not None and exchange.announced:
+                    receive = counted(exchange, receive)
         except Stopped as stopped:
             self.guard.refused += 1
             await refuse(scope, receive, send, stopped)
@@ -63,11 +68,11 @@ class ZtmonMiddleware:
             await self._unwatched(scope, receive, send)
             return
         try:
-            await self.app(scope, counted(exchange, receive) if exchange.announced else receive, exchange)
+            await self.app(scope, receive, exchange)
         except BaseException as error:
             exchange.end(LEFT if left(error) else 500)
             raise
-        if not exchange.over:
+        if exchange:                # the application sent no end
             exchange.end(0 if exchange.status else 500)
 
     # -- before ------------------------------------------------------------------------------

@@ -133,6 +133,49 @@ def test_the_application_may_name_its_own_app_or_nobody(monitor, ask):
     assert monitor.profile("fixed", app="shop").events == 1
 
 
+@pytest.mark.parametrize("length", [None, b"2"], ids=["no body", "body"])
+def test_send_is_called_as_any_function_is(monitor, length):
+    """By position or by name, with an error for anything else; and an application that sends no end is observed as it left it."""
+    told, sent = [], []
+
+    async def whole(scope, receive, send):
+        with pytest.raises(TypeError):
+            send()
+        with pytest.raises(TypeError):
+            send({}, {})
+        with pytest.raises(TypeError):
+            send(event={})
+        await receive()
+        await send(message={"type": "http.response.start", "status": 201, "headers": []})
+        await send(*[{"type": "http.response.body", "body": b"ok"}])
+
+    async def nothing(scope, receive, send):
+        await receive()
+
+    async def half(scope, receive, send):
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"xy", "more_body": False}
+
+    async def run():
+        for app in (whole, nothing, half):
+            middleware = ZtmonMiddleware(app, monitor, partner="acme", on_call=told.append)
+            for _ in range(3):          # the first call of all takes the long way
+                await middleware({"type": "http", "method": "POST", "path": "/x", "query_string": b"", "client": (PEER, 1),
+                                  "headers": [(b"content-length", length)] if length else []}, receive, send)
+
+    asyncio.run(run())
+    assert [call.status for call in told] == [201] * 3 + [500] * 3 + [202] * 3
+    assert [call.request_bytes for call in told[:6]] == [2 if length else 0] * 6
+    assert [call.response_bytes for call in told[:3]] == [2] * 3
+    assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
+    assert monitor.profile("acme").events == 9
+
+
 def test_a_function_may_be_async(monitor):
     """In ASGI."""
     async def find(scope):

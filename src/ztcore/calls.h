@@ -1,4 +1,4 @@
-/* The arguments of a method as its caller laid them down, borrowed. Cython's way of taking them owns each for the time
+/* The arguments of a call as its caller laid them down, borrowed. Cython's way of taking them owns each for the time
    of the call: for a dozen of them that is more work than a calm event's statistics have additions. */
 #ifndef ZT_CALLS_H
 #define ZT_CALLS_H
@@ -36,9 +36,17 @@ static inline int zt_take(PyObject **args, Py_ssize_t n, PyObject *names, PyObje
     return 1;
 }
 
+/* Let objects of a type be called by the vectorcallfunc that each has at `offset`: no tuple is made of the arguments. The type is
+   the module's own, being made. */
+static inline void zt_callable(PyObject *type, Py_ssize_t offset) {
+    ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
+    ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+    PyType_Modified((PyTypeObject *)type);
+}
+
 /* Let `method` answer the calls of type.name from now on. Returns what answered them before, for the unusual ones; NULL
    where the type's method is not of this kind, and nothing was changed. The type is the module's own, being made. */
-static zt_method zt_answer(PyObject *type, const char *name, zt_method method) {
+static inline zt_method zt_answer(PyObject *type, const char *name, zt_method method) {
     PyObject *found = PyObject_GetAttrString(type, name);
     PyMethodDef *definition;
     zt_method before = NULL;

@@ -23,6 +23,10 @@ from ztcore.messages cimport length_bit, seconds_now, size_of, slashes_of
 cdef enum:
     PLACES = 64                 # of routes seen lately
 
+cdef extern from "calls.h":
+    void zt_callable(object type, Py_ssize_t offset)
+    size_t PyVectorcall_NARGS(size_t n) nogil
+
 cdef str _CLAIMS = "ztmon.claims"
 cdef str _ROUTE = "ztmon.route"
 
@@ -100,7 +104,8 @@ cdef class Exchange:
 
     scope: the ASGI scope or WSGI environment; partner: None until it is named; weak: only its address names it; decision: None until
     it was asked for; clear: nothing is left to be found out before; status: 0 until something is answered; began, first, last:
-    seconds of a clock that only goes forward, 0.0: not yet.
+    seconds of a clock that only goes forward, 0.0: not yet. It is true while it is let through and not over; one that announces a
+    body, from begin_now() on.
     """
 
     cdef readonly object scope
@@ -111,6 +116,8 @@ cdef class Exchange:
     cdef readonly long long sent
     cdef readonly double began, first, last
     cdef readonly bint clear, over
+    cdef bint open              # let through, and not over
+    cdef void *called           # how it is called, see zt_callable()
     cdef readonly object key
     cdef public object decision
     cdef Watch watch
@@ -155,6 +162,7 @@ cdef class Exchange:
         if self.over:
             return 0
         self.over = True
+        self.open = False
         if self.watch.last or self.watch.told is not None or self.first == 0.0:
             self.last = seconds_now()
         try:
@@ -193,6 +201,7 @@ cdef class Exchange:
     def begin_now(self):
         """What was spent before is not the application's time."""
         self.began = seconds_now()
+        self.open = True
 
     def end(self, int status):
         """It is over, whatever was sent. status: what is known in place of what was answered, 0: that."""
@@ -202,7 +211,7 @@ cdef class Exchange:
             self.finish()
 
     def __bool__(self):
-        return self.clear
+        return self.open
 
     cdef double ms(self, bint first):
         return ((self.first if first and self.first > 0.0 else self.last) - self.began) * 1000.0
@@ -219,7 +228,7 @@ cdef class Exchange:
 
 
 cdef class AsgiExchange(Exchange):
-    """Called as `send`. send: what it stands for; announced: the request says that it has a body."""
+    """Called as `send`, which is vectorcall (calls.h). send: what it stands for; announced: the request says that it has a body."""
 
     cdef public object send
     cdef readonly bint announced
@@ -228,6 +237,7 @@ cdef class AsgiExchange(Exchange):
         cdef str kind = scope["type"]
         cdef object client, extensions
         self.began = seconds_now()
+        self.called = <void *>asgi_called
         self.watch = watch
         self.scope = scope
         self.send = send
@@ -239,7 +249,10 @@ cdef class AsgiExchange(Exchange):
         self.look(scope["headers"])
         extensions = scope.get("extensions")
         self.name(extensions is not None and "tls" in extensions)
-        return self.ask(scope["path"]) if kind == "http" else 0
+        if kind == "http":
+            self.ask(scope["path"])
+            self.open = self.clear and not self.announced
+        return 0
 
     cdef int look(self, object headers) except -1:
         """Key and announced body."""
@@ -261,6 +274,9 @@ cdef class AsgiExchange(Exchange):
         return 0
 
     def __call__(self, message):
+        return self.hand_on(message)
+
+    cdef object hand_on(self, message):
         try:
             self.count(message)
         except Exception as error:
@@ -324,6 +340,17 @@ cdef class AsgiExchange(Exchange):
         return self.tell(scope.get("method", "GET"), template, bare, path, (<bytes>query).decode("latin-1") if query else None)
 
 
+cdef object asgi_called(PyObject *it, PyObject **arguments, size_t n, PyObject *names):
+    """The call of an AsgiExchange, without a tuple of its one argument."""
+    cdef AsgiExchange exchange = <AsgiExchange><object>it
+    cdef size_t i, given = PyVectorcall_NARGS(n)
+    if given == 1 and names == NULL:
+        return exchange.hand_on(<object>arguments[0])
+    named = () if names == NULL else <object>names
+    return exchange.__call__(*[<object>arguments[i] for i in range(given)],
+                             **{name: <object>arguments[given + at] for at, name in enumerate(named)})
+
+
 cdef class WsgiExchange(Exchange):
     """Called as `start_response`; iterated over as the body where that is not a list. start: what it stands for."""
 
@@ -340,7 +367,10 @@ cdef class WsgiExchange(Exchange):
         self.source = environ.get("REMOTE_ADDR")
         self.key = key if key else None
         self.name("SSL_CLIENT_VERIFY" in environ)
-        return 0 if environ.get("SCRIPT_NAME") else self.ask(environ.get("PATH_INFO"))
+        if not environ.get("SCRIPT_NAME"):
+            self.ask(environ.get("PATH_INFO"))
+        self.open = self.clear
+        return 0
 
     def __call__(self, status, headers, exc_info=None):
         try:
@@ -432,3 +462,7 @@ cdef class Writer:
                 self.exchange.first = seconds_now()
             self.exchange.sent += len(part)
         return self.write(part)
+
+
+cdef AsgiExchange _any = AsgiExchange.__new__(AsgiExchange)
+zt_callable(AsgiExchange, <char *>&_any.called - <char *><PyObject *>_any)
