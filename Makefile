@@ -58,7 +58,7 @@ detection: build $(VENV)/stamp-bench
 sanitize: $(VENV)/stamp-test
 	ZTMON_SANITIZE=address $(PY) setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:suppressions=tests/asan.supp UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:suppressions=$(CURDIR)/tests/asan.supp UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize ZTMON_TEST_BUILD=build/sanitize \
 	$(PY) -m pytest -m "not whole_tree and not memory and not frameworks" -p no:cacheprovider --capture=sys
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ztcore.decision import Decision
 from ztcore.exchange import AsgiExchange
-from ztmon.adapters.templates import Templates, inner, uncovered, walk
+from ztmon.adapters.templates import Templates, inner, is_mount, uncovered, walk
 from ztmon.gateway.http import Headers
 from ztmon.guard.callers import CLAIMS
 from ztmon.guard.guard import LEFT, Guard
@@ -82,7 +82,7 @@ class ZtmonMiddleware:
         None: it is left alone. Raises Stopped."""
         scope, guard = exchange.scope, self.guard
         if not self._said:
-            self._start()
+            self._start(scope.get("root_path") or "")
         if scope["type"] not in ("http", "websocket"):
             return None
         rule = guard.rules.find(scope.get("method", "GET"), scope["path"])
@@ -155,10 +155,11 @@ class ZtmonMiddleware:
 
     # -- its life ----------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self, root: str) -> None:
         self._said, self._watch.ready = True, self.guard.rules.plain
         try:
-            self.guard.know(path for path, _ in walk(inner(self.app), ""))
+            routes = walk(inner(self.app), "")
+            self.guard.know((f"{path}/{{rest:path}}" if is_mount(route) else path for path, route in routes), root)
             self.guard.say(uncovered(self.app, self.guard.rules))
         except Exception as error:
             self.guard.failures.add("looking at the routes", error)

@@ -17,6 +17,12 @@ REGULAR = frozenset("^$\\(?[{*+|")
 """What is in hardly any path() but in most of what re_path() takes."""
 
 NAMED = re.compile(r"\?P<(\w+)>")
+WITHIN = re.compile(r"\[\^[^]]*/[^]]*\]")
+"""Anything but a slash."""
+
+ANY_LENGTH = re.compile(r"/|[.][*+]|\[\^")
+"""In a group otherwise: it may hold slashes."""
+
 FLAGS = re.compile(r"\?[a-zA-Z]+")
 LAST_SLASH = ("?", "?$", "?\\Z")
 
@@ -43,14 +49,14 @@ def route(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def leave(request: Any) -> None:
-    """Put it down; nothing where no route matched, or what did is no template."""
+    """Put it down; nothing where no route matched, or what did is no template: an expression need not reach to the path's end."""
     found = request.resolver_match
     if found is None or found.route is None:
         return
     known = _templates.get(found.route)
     if known is None:
         known = keep(_templates, found.route, template(found.route))
-    if known:
+    if known and ("<path:" in known or known.rstrip("/").count("/") == request.path_info.rstrip("/").count("/")):
         place = request.scope if hasattr(request, "scope") else request.META
         place[ROUTE] = request.path.removesuffix(request.path_info) + known
 
@@ -85,10 +91,10 @@ def template(pattern: str) -> str:
 
 def parameter(group: str, optional: bool) -> str | None:
     """What stands for what is within parentheses: "" for flags and what need not be there; None where it is no parameter."""
-    if named := NAMED.match(group):
-        return f"<{named[1]}>"
-    if not group.startswith("?"):
-        return "<var>"
+    named = NAMED.match(group)
+    if named or not group.startswith("?"):
+        kind = "path:" if ANY_LENGTH.search(WITHIN.sub("", group)) else ""
+        return f"<{kind}{named[1] if named else 'var'}>"
     return "" if FLAGS.fullmatch(group) or (optional and group.startswith("?:")) else None
 
 

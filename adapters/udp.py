@@ -103,6 +103,7 @@ class UdpListener:
         if self._thread is not None:
             leave()
             self._thread.join()
+            self._receiver.settle()
             self._thread = None
 
     def _run(self, descriptor: int) -> None:

@@ -68,7 +68,7 @@ class ZtmonMiddleware:
         None: it is left alone. Raises Stopped."""
         environ, guard = exchange.scope, self.guard
         if not self._said:
-            self._start()
+            self._start(environ.get("SCRIPT_NAME") or "")
         rule = guard.rules.find(environ["REQUEST_METHOD"], path_of(environ))
         if rule.exempt:
             return None
@@ -142,10 +142,10 @@ class ZtmonMiddleware:
         """Templates of the application's routes, where they are known."""
         yield from ()
 
-    def _start(self) -> None:
+    def _start(self, root: str) -> None:
         self._said, self._watch.ready = True, self.guard.rules.plain
         try:
-            self.guard.know(self._routes())
+            self.guard.know(self._routes(), root)
             self.guard.say(self._uncovered())
         except Exception as error:
             self.guard.failures.add("looking at the routes", error)

@@ -266,6 +266,8 @@ def django_urls():
     return [path("orders/<order>", lambda request, order: JsonResponse({"order": 1})),
             path("shops/<int:shop>/", include([re_path(r"^bills/(?P<bill>[a-z]+)(?:\.json)?$",
                                                        lambda request, shop, bill: JsonResponse({"bill": bill}))])),
+            re_path(r"^begins", lambda request: HttpResponse("ok")),
+            re_path(r"^files/(?P<name>.+)$", lambda request, name: HttpResponse("ok")),
             re_path(r"^pages/.*$", lambda request: HttpResponse("ok")),
             path("orders", lambda request: HttpResponse(str(len(request.body)))),
             path("stream", stream),

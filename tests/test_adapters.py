@@ -66,8 +66,13 @@ def test_routes_of_django_are_known_however_they_are_written(kind):
         assert last(calls, 1).endpoint == "/shops/<int:shop>/bills/<bill>"
         assert call(port, "/nothing/here")[0] == 404
         assert last(calls, 2).endpoint == "/nothing/here"
+        for path, endpoint in (("/begins", "/begins"), ("/begins/and/goes/on", "/begins/and/goes/on"),
+                               ("/files/a/b.txt", "/files/<path:name>")):
+            n = len(calls)
+            assert call(port, path)[0] == 200
+            assert last(calls, n + 1).endpoint == endpoint
         assert call(port, "/pages/../../etc/passwd")[0] == 200
-        assert "suspicious_patterns" in [reason.signal for reason in last(calls, 3).decision.reasons]
+        assert "suspicious_patterns" in [reason.signal for reason in last(calls, 6).decision.reasons]
 
 
 @pytest.mark.parametrize(("pattern", "found"), [
@@ -76,7 +81,8 @@ def test_routes_of_django_are_known_however_they_are_written(kind):
     (r"^(?P<a>x(?:y)z)/(?P<b>\w+)/?$", "/<a>/<b>/"), (r"^(?i)c/(\d+)/comments/(\d+)/\Z", "/c/<var>/comments/<var>/"),
     (r"^n/(a(b)c)/(\(x)$", "/n/<var>/<var>"), (r"^.*$", ""), (r"^orders/\d+/$", ""), ("orders/[0-9]+/", ""),
     (r"^(?:en|de)/x/$", ""),
-    (r"^a/[(]/(\d+)$", ""), (r"^a/(\d+$", ""), (r"^a/([]()]+)/b$", "/a/<var>/b"), (r"^\$x/\^/(?=y)$", ""), (r"^\$x/\^$", "/$x/^"),
+    (r"^a/[(]/(\d+)$", ""), (r"^a/(\d+$", ""), (r"^a/([]()]+)/b$", "/a/<var>/b"), (r"^d/(.*)$", "/d/<path:var>"),
+    (r"^e/(?P<x>[^/]+)/(?P<y>[^.]+)$", "/e/<x>/<path:y>"), (r"^\$x/\^/(?=y)$", ""), (r"^\$x/\^$", "/$x/^"),
     ("^a\\", "/a"), ("en/about/", "/en/about/"),
 ])
 def test_expressions_of_django_become_templates_or_nothing(pattern, found):
@@ -97,8 +103,25 @@ def test_the_words_of_routes_are_known_and_settings_of_none_are_told_of(caplog):
             call(port, "/orders/1")
         until(lambda monitor=monitor: monitor.profile("acme") is not None)
         assert monitor.profile("acme").endpoints == (("GET /orders/{id}", 1),)
-        said = [record.getMessage() for record in caplog.records if "no route matches" in record.getMessage()]
+        said = [record.getMessage() for record in caplog.records if "no route that could be read" in record.getMessage()]
         assert [line.split("'")[1] for line in said] == ["/order/{x}", "GET /nope/here", "/nope"]
+
+
+def test_settings_below_a_mount_are_not_told_of(caplog):
+    """What stands under a mount, or the application itself under a prefix, may be a route that cannot be read."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount, Route
+
+    from ztmon.adapters.fastapi import ZtmonMiddleware
+    below = ZtmonMiddleware(Starlette(routes=[Route("/orders", lambda request: PlainTextResponse("ok"))]), Monitor(),
+                            routes={"/api/orders": {"exempt": True}, "/api/nope": {"exempt": True}})
+    app = ZtmonMiddleware(Starlette(routes=[Mount("/static", PlainTextResponse("x")), Mount("/api", below)]), Monitor(),
+                          exempt=("/static/{rest:path}", "/static/app.js", "/statics"))
+    with webapps.asgi(app) as port:
+        assert call(port, "/api/orders")[0] == 200
+    said = [record.getMessage() for record in caplog.records if "no route that could be read" in record.getMessage()]
+    assert [line.split("'")[1] for line in said] == ["/statics", "/api/nope"]
 
 
 def test_an_application_under_a_mount_says_its_route():

@@ -1,5 +1,7 @@
 """Settings: checked when made, read from code, file and environment."""
 
+import traceback
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,7 +131,14 @@ def test_a_secret_in_a_bad_variable_is_not_shown(monkeypatch):
         with pytest.raises(ztmon.ConfigError) as raised:
             Config.from_env()
         assert "(hidden)" in str(raised.value)
-        assert "c0ffee" not in str(raised.value)
+        assert "c0ffee" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_password_of_the_application_behind_is_not_shown():
+    """Whatever else is wrong with its URL."""
+    with pytest.raises(ztmon.ConfigError) as raised:
+        ztmon.GatewayConfig(upstream="ftp://user:c0ffee@host")
+    assert "upstream is 'ftp://host'" in str(raised.value)
 
 
 def test_two_keys_have_two_numbers():
@@ -140,7 +149,8 @@ def test_two_keys_have_two_numbers():
 
 def test_a_variable_that_is_nearly_a_setting_is_warned_of(monkeypatch, caplog):
     """What resembles no setting is left alone: it may be somebody else's."""
-    for name in ("ZTMON_SHADOW", "ZTMON_GATEWAY_UDP_KEY", "ZTMON_OF_SOMEBODY_ELSE", "ZTMON_CAPACITY"):
+    for name in ("ZTMON_SHADOW", "ZTMON_GATEWAY_UDP_KEY", "ZTMON_OF_SOMEBODY_ELSE", "ZTMON_CAPACITY", "ZTMON_GATEWAY_TOKEN",
+                 "ZTMON_GATEWAY_URL", "ZTMON_GATEWAY_HASH_KEY"):
         monkeypatch.setenv(name, "1")
     Config.from_env()
     assert [record.getMessage() for record in caplog.records] == [

@@ -10,6 +10,7 @@ cdef enum:
     LEAVE_EMPTY = 1
     LEAVE_NOW = 2
     LAST_BYTES = 33554432       # more than a socket's buffer has room for (UdpListener asks for half of it)
+    LEAST_ROOM = 768            # bytes of it that a datagram takes beside its own
 
 cdef class Receiver:
     cdef Reception *reception

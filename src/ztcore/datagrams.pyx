@@ -59,19 +59,20 @@ cdef inline int64_t now_ns() noexcept nogil:
 
 
 cdef int receive(Reception *reception, unsigned char *buffers, int socket, int bell, const uint64_t *leave, uint64_t *calls) noexcept nogil:
-    """Until it is to leave: at once, or when the socket is empty, or what could have been in it has been taken in. 0, or the
-    errno that ended it."""
+    """Until it is to leave: after one turn, or when the socket is empty or what could have been in it has been taken in. 0, or
+    the errno that ended it."""
     cdef Turn turn
     cdef size_t at, step, size
-    cdef uint64_t asked, since = 0
+    cdef uint64_t asked, taken, since = 0
     cdef int i, n
     turn_make(&turn, buffers, STRIDE, DATAGRAM_MOST)
     while True:
         asked = word_load(leave)
-        if asked == LEAVE_NOW or (asked and since and reception.bytes - since >= LAST_BYTES):
-            return 0
+        taken = reception.bytes + LEAST_ROOM * reception.datagrams
         if asked and since == 0:
-            since = reception.bytes + 1
+            since = taken + 1
+        elif asked and (asked == LEAVE_NOW or taken - since >= LAST_BYTES):     # after a turn, however often it is asked
+            return 0
         n = turn_receive(&turn, socket)
         if n < 0:
             if errno == EINTR:
@@ -157,17 +158,21 @@ cdef class Receiver:
         PyMem_Free(self.buffers)
 
     def run(self, int socket):
-        """Receive from a UDP socket's descriptor until stop() or pause(). Raises OSError. One thread at a time."""
+        """Receive from a UDP socket's descriptor until stop() or pause(), which hold until settle(). Raises OSError. One
+        thread at a time."""
         cdef int failed
         with nogil:
             failed = receive(self.reception, self.buffers, socket, self.bell, &self.leave, &self.calls)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+
+    def settle(self):
+        """Forget stop() and pause(), once run() has returned: only then has the bell surely rung."""
         word_store(&self.leave, 0)
         try:
             os.eventfd_read(self.bell)
         except BlockingIOError:
             pass
-        if failed:
-            raise OSError(failed, os.strerror(failed))
 
     def stop(self):
         """End run(), from any thread; what is in the socket then is taken in, however much comes meanwhile."""
@@ -175,7 +180,7 @@ cdef class Receiver:
         os.eventfd_write(self.bell, 1)
 
     def pause(self):
-        """End run(), from any thread; what is in the socket stays there."""
+        """End run(), from any thread, after one turn of the loop; what is in the socket then stays there."""
         word_store(&self.leave, LEAVE_NOW)
         os.eventfd_write(self.bell, 1)
 

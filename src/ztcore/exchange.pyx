@@ -122,6 +122,9 @@ cdef class Exchange:
     cdef public object decision
     cdef Watch watch
 
+    def __init__(self):
+        raise TypeError("an exchange is made by a Watch")
+
     cdef int name(self, bint certified) except -1:
         """Who calls, where that needs no more than a look."""
         cdef Watch watch = self.watch

@@ -85,7 +85,7 @@ def read(config: type) -> dict[str, Any]:
     try:
         found = model().model_dump(exclude_unset=True)
     except (ValidationError, ValueError) as error:
-        raise ConfigError(f"environment: {_plain(error)}") from error
+        raise ConfigError(f"environment: {_plain(error)}") from None       # which would show secrets
     found = {name: value for name, value in found.items() if name not in LISTS or value is not None}
     _tell_unknown(alias for field in shown.values() for alias in field[1].validation_alias.choices)
     where = {name: found.pop(name.lower()) for name in REDIS if name.lower() in found}
@@ -111,8 +111,12 @@ def _tell_unknown(known: Iterable[str]) -> None:
     meant |= {f"ZTMON_{of.upper()}": name for of, name in NAMES.items()}
     meant |= {f"ZTMON_GATEWAY_{of.upper()}": name for of, name in GATEWAY_NAMES.items()}
     for name in sorted(os.environ):
-        if name.startswith("ZTMON_") and name not in names and (near := get_close_matches(name, meant, 1, 0.85)):
-            log.warning("environment: there is no setting %s; did you mean %s?", name, meant[near[0]])
+        if not name.startswith("ZTMON_") or name in names:
+            continue
+        group = "ZTMON_GATEWAY_" if name.startswith("ZTMON_GATEWAY_") else "ZTMON_"
+        behind = {other.removeprefix(group): real for other, real in meant.items() if other.startswith(group)}
+        if near := get_close_matches(name.removeprefix(group), behind, 1, 0.8):
+            log.warning("environment: there is no setting %s; did you mean %s?", name, behind[near[0]])
 
 
 def _redis_url(host: str, port: int, password: str | None) -> str:

@@ -160,17 +160,17 @@ class Guard:
         """refused, unnamed: calls; failures: errors inside ztmon."""
         return {"refused": self.refused, "unnamed": self.unnamed, "failures": self.failures.count}
 
-    def know(self, templates: Iterable[str]) -> None:
-        """At the start: the application's own routes. What is written in them may be shown from their first use, and settings of
-        routes that there are not are told of."""
+    def know(self, templates: Iterable[str], root: str) -> None:
+        """At the start: the application's own routes, and what it stands under. What is written in them may be shown from their
+        first use, and settings of routes that there are not are told of."""
         found = list(templates)
         if not found:
             return
         words = {part for template in found for part in template.split("/") if part and not PARAMETER.search(part)}
         if hasattr(self.monitor, "know_segments"):
             self.monitor.know_segments(sorted(words)[:WORDS])
-        for key in self.rules.unmatched(found):
-            log.warning("ztmon: no route matches %r of routes= and exempt=; its settings apply to nothing", key)
+        for key in self.rules.unmatched([*found, *(root + template for template in found if root)]):
+            log.warning("ztmon: no route that could be read matches %r of routes= and exempt=", key)
 
     def say(self, uncovered: Iterable[tuple[str, str]]) -> None:
         """At the start: how it watches, and what it does not."""
