@@ -149,7 +149,7 @@ before it began was {load:.1f}.
 """
 
 ADAPTED = """
-Before a whole FastAPI and Flask application, beside others, in the same process and run:
+Before a whole FastAPI and Flask application, beside others, in the same process and run, the least of the rounds:
 
 | | bare | ztmon | others |
 |---|---|---|---|
@@ -284,8 +284,8 @@ def adapters_part(adapters):
     text += ADAPTED
     for key, name in (("fastapi", "FastAPI"), ("flask", "Flask")):
         x = process[key]
-        others = ", ".join(f"{peer} {x[peer]['us']:.0f} us" for peer in x if peer not in ("none", "bare", "ztmon"))
-        text += f"| {name} | {x['bare']['us']:.0f} us | {x['ztmon']['us']:.0f} us | {others} |\n"
+        others = ", ".join(f"{peer} {x[peer]['least_us']:.0f} us" for peer in x if peer not in ("none", "bare", "ztmon"))
+        text += f"| {name} | {x['bare']['least_us']:.0f} us | {x['ztmon']['least_us']:.0f} us | {others} |\n"
     text += SERVED.format(**adapters)
     for name, x in adapters["served"].items():
         text += (f"| {'alone' if name == 'none' else name} | {x['rate']:,.0f} | {x['less']:.1%} | {x['core_rate']:,.0f} | "
