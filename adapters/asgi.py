@@ -8,6 +8,7 @@ made: `send` is counted by an object that returns the server's own awaitable.
 
 import asyncio
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ class ZtmonMiddleware:
         templates = Templates()
         self._watch = self.guard.watch(templates.find, self.guard.key_header.encode("latin-1"))
         templates.watch = self._watch
+        self._watch.seldom = seldom
         self._exchange = self._watch.asgi
         self._waits = inspect.iscoroutinefunction(self.guard.ask)
         self._said = False
@@ -184,6 +186,27 @@ async def refuse(scope: Scope, receive: Receive, send: Send, stopped: Stopped) -
         kind = "websocket.http.response"
     await send({"type": f"{kind}.start", "status": stopped.status, "headers": list(stopped.headers)})
     await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else stopped.body})
+
+
+def seldom(exchange: AsgiExchange, kind: str, message: Any) -> None:
+    """Count what is no answer's head or body: a WebSocket's handshake, which is over with its answer; files that the server reads
+    itself."""
+    if kind in ("websocket.accept", "websocket.close"):
+        exchange.answered(101 if kind == "websocket.accept" else 403)
+        exchange.end(0)
+    elif kind == "websocket.http.response.start":
+        exchange.answered(message["status"])
+    elif kind == "websocket.http.response.body":
+        exchange.sent += len(message.get("body", b""))
+        if not message.get("more_body"):
+            exchange.end(0)
+    elif kind == "http.response.pathsend":
+        exchange.sent += os.path.getsize(message["path"])
+        exchange.end(0)
+    elif kind == "http.response.zerocopysend":
+        exchange.sent += message.get("count") or 0
+        if not message.get("more_body"):
+            exchange.end(0)
 
 
 def saying(send: Send, more: Headers) -> Send:

@@ -3,6 +3,7 @@ from typing import Any
 
 class Watch:
     ready: bool
+    seldom: Callable[[Any, str, Any], object]
     def __init__(
         self,
         check: Callable[..., Any],
@@ -32,12 +33,11 @@ class Exchange:
     decision: Any
     status: int
     received: int
+    sent: int
     @property
     def scope(self) -> Any: ...
     @property
     def key(self) -> Any: ...
-    @property
-    def sent(self) -> int: ...
     @property
     def began(self) -> float: ...
     @property
@@ -53,6 +53,7 @@ class Exchange:
     @property
     def duration_ms(self) -> float: ...
     def __bool__(self) -> bool: ...
+    def answered(self, status: int) -> None: ...
     def begin_now(self) -> None: ...
     def end(self, status: int) -> None: ...
 

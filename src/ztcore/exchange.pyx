@@ -56,6 +56,7 @@ cdef class Watch:
     cdef list routes            # by address, at most one a place: (route, slashes, template, whether it has no parameters)
     cdef uint64_t lengths       # of the paths in `ruled`
     cdef public bint ready      # calls may be let through without a look at their settings
+    cdef public object seldom   # (exchange, kind, message): for messages of ASGI that are no answer's head or body
     cdef object key_name
     cdef readonly bint open, last
 
@@ -112,8 +113,7 @@ cdef class Exchange:
     cdef public object partner, app, source
     cdef public bint weak
     cdef public int status
-    cdef public long long received
-    cdef readonly long long sent
+    cdef public long long received, sent
     cdef readonly double began, first, last
     cdef readonly bint clear, over
     cdef bint open              # let through, and not over
@@ -121,9 +121,6 @@ cdef class Exchange:
     cdef readonly object key
     cdef public object decision
     cdef Watch watch
-
-    def __init__(self):
-        raise TypeError("an exchange is made by a Watch")
 
     cdef int name(self, bint certified) except -1:
         """Who calls, where that needs no more than a look."""
@@ -200,6 +197,11 @@ cdef class Exchange:
         if watch.told is not None:
             watch.told(self, method, endpoint, decision)
         return 0
+
+    def answered(self, int status):
+        """The first byte of the answer goes out now."""
+        self.status = status
+        self.first = seconds_now()
 
     def begin_now(self):
         """What was spent before is not the application's time."""
@@ -299,30 +301,7 @@ cdef class AsgiExchange(Exchange):
             self.status = message["status"]
             self.first = seconds_now()
         elif not self.over:
-            self.count_rare(kind, message)
-        return 0
-
-    cdef int count_rare(self, str kind, object message) except -1:
-        """A WebSocket's handshake, which is over with its answer; files that the server reads itself."""
-        if kind == "websocket.accept" or kind == "websocket.close":
-            self.status = 101 if kind == "websocket.accept" else 403
-            self.first = seconds_now()
-            self.finish()
-        elif kind == "websocket.http.response.start":
-            self.status = message["status"]
-            self.first = seconds_now()
-        elif kind == "websocket.http.response.body":
-            self.sent += len(message.get("body", b""))
-            if not message.get("more_body"):
-                self.finish()
-        elif kind == "http.response.pathsend":
-            import os
-            self.sent += os.path.getsize(message["path"])
-            self.finish()
-        elif kind == "http.response.zerocopysend":
-            self.sent += message.get("count") or 0
-            if not message.get("more_body"):
-                self.finish()
+            self.watch.seldom(self, kind, message)
         return 0
 
     cdef int record(self) except -1:
