@@ -82,10 +82,11 @@ def template(pattern: str) -> str:
             c, end = name, end + (pattern[end : end + 1] == "?")
         elif c == "/" and pattern[end:] in LAST_SLASH:
             end = len(pattern)
+        elif c in "^$":
+            c = ""
         elif c in ".*+?[]){}|":
             return ""
-        found += c if c not in ("^", "$") or pattern[at] == "\\" else ""
-        at = end
+        found, at = found + c, end
     return "/" + found.lstrip("/")
 
 

@@ -25,19 +25,21 @@ REDIS = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
 
 LEVELS = ("alert", "throttle", "quarantine", "block")
 
-
 GATEWAY_NAMES = {"upstream": "BACKEND_API_URL"}
 """Likewise of the gateway's settings."""
 
-
 LISTS = {"allow", "known_segments", "signals", "gateway_hosts", "gateway_origins", "gateway_trusted_proxies", "gateway_udp_keys"}
+"""Settings that are lists of texts."""
+
 SECRETS = {"REDIS_PASSWORD", "ZTMON_REDIS", "ZTMON_HASH_KEY", "ZTMON_GATEWAY_UDP_KEYS"}
 
 
 def _listed(value: Any) -> Any:
     """A list as it may be written: with commas between, or as JSON."""
-    if not isinstance(value, str) or value.strip() == "null":
-        return None if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value.strip() == "null":
+        return None
     if not value.lstrip().startswith(("[", "{", '"', "'")):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     try:

@@ -42,8 +42,8 @@ def _list(good: Callable[[str], bool], of: str) -> Rule:
     return (lambda x: isinstance(x, tuple) and all(isinstance(y, str) and good(y) for y in x), f"a list of {of}")
 
 
-def _without_password(text: str) -> str:
-    """A URL in a message."""
+def without_password(text: str) -> str:
+    """A URL as it is in a message."""
     scheme, found, rest = text.partition("://")
     return scheme + found + rest.rpartition("@")[2]
 
@@ -218,7 +218,7 @@ class GatewayConfig:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name, (good, allowed) in _RULES.items():
             if not good(getattr(self, name)):
-                shown = "(hidden)" if name == "udp_keys" else _without_password(repr(getattr(self, name)))
+                shown = "(hidden)" if name == "udp_keys" else without_password(repr(getattr(self, name)))
                 raise ConfigError(f"gateway.{name} is {shown}; allowed is {allowed}")
         if self.tls_certificate is None and (self.tls_key or self.tls_clients):
             raise ConfigError("gateway.tls_certificate is unset; tls_key and tls_clients need it")

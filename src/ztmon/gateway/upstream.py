@@ -19,6 +19,7 @@ from ztmon.gateway.forward import REFUSALS, headers_of, status_of
 from ztmon.gateway.http import Headers, Receive, Refused, Scope, Send
 from ztmon.gateway.identity import caller
 from ztmon.gateway.protocol import NO_UPGRADE
+from ztmon.gateway.settings import without_password
 
 if TYPE_CHECKING:
     import aiohttp
@@ -97,8 +98,7 @@ class Upstream:
     @property
     def shown(self) -> str:
         """The application's URL without a password."""
-        scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+        return without_password(self.url)
 
     def check(self, settings: "GatewayConfig") -> None:
         """It can go on with any."""

@@ -24,12 +24,10 @@ import msgspec
 from ztcore.engine import Engine
 from ztmon.client import TelemetryClient
 from ztmon.errors import ConfigError
+from ztmon.gateway.decisions import SENSITIVITIES
 from ztmon.guard.held import CALM, Held, RemoteDecision
 
 log = logging.getLogger("ztmon")
-
-SENSITIVITIES = 16
-"""That a gateway can be asked about at once."""
 
 LOG_EVERY = 60.0
 TIMEOUT = 5.0
